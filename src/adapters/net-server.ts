@@ -1,0 +1,108 @@
+/**
+ * `Server extends net.Server`, and attach(), which puts any server built on net.Server (http, https, http2, tls) on the
+ * active driver. Replaces one thing: where the listening handle comes from. What cannot be opened on the driver is left
+ * to net.js, whose own attempt then succeeds or gives Node's own error.
+ */
+import * as net from 'node:net'
+import { active } from '../core/active'
+import { internals } from './node-internals'
+import { PipeServerHandle, TcpServerHandle } from './server-handle'
+import type { ServerHandle } from './server-handle'
+
+/** net.js's setupListenHandle; a path has port -1 and addressType -1. */
+type Listen2 = (
+  this: net.Server,
+  address: string | null,
+  port: number | null,
+  addressType: number | null,
+  backlog: number | undefined,
+  fd: number | undefined,
+  flags: number | undefined,
+) => void
+
+interface ServerInternals extends net.Server {
+  _handle: object | null
+  _listen2: Listen2
+}
+
+const base = (net.Server.prototype as ServerInternals)._listen2
+const driver = internals instanceof Error ? undefined : active.driver
+
+/** Why servers and sockets are net.js's own although a driver runs; undefined when they are not. */
+export const missingInternals: Error | undefined =
+  internals instanceof Error ? internals : undefined
+
+const listenOnDriver: Listen2 = function (address, port, addressType, backlog, fd, flags) {
+  const server = this as ServerInternals
+  // A handle that is there already comes from the cluster primary or from the caller; a descriptor stays libuv's.
+  if (server._handle === null && typeof fd !== 'number') {
+    const handle = createHandle(address, port ?? 0, addressType ?? 4, flags ?? 0)
+    if (typeof handle === 'object') server._handle = handle
+  }
+  base.call(this, address, port, addressType, backlog, fd, flags)
+}
+
+function createHandle(
+  address: string | null,
+  port: number,
+  addressType: number,
+  flags: number,
+): ServerHandle | number {
+  if (driver === undefined) return 0
+  if (port === -1 && addressType === -1) return PipeServerHandle.create(driver, address ?? '')
+  if (address) {
+    return TcpServerHandle.create(driver, addressType === 6 ? 6 : 4, address, port, flags)
+  }
+  const any = TcpServerHandle.create(driver, 6, '::', port, flags)
+  return typeof any === 'object' ? any : TcpServerHandle.create(driver, 4, '0.0.0.0', port, flags)
+}
+
+/** A net.Server on the active driver. Its connections are instances of this package's Socket. */
+export class Server extends net.Server {}
+
+Object.defineProperty(Server.prototype, '_listen2', {
+  value: listenOnDriver,
+  writable: true,
+  configurable: true,
+})
+
+/** As net.createServer, on the active driver. */
+export function createServer(
+  options?: net.ServerOpts | ((socket: net.Socket) => void),
+  listener?: (socket: net.Socket) => void,
+): Server {
+  return new Server(options as net.ServerOpts, listener)
+}
+
+/**
+ * Puts a server that is not listening yet on the active driver, and returns it: http, https, http2 (plain and secure),
+ * tls, or any other that extends net.Server. Throws ERR_SERVER_ALREADY_LISTEN when it listens, ERR_INVALID_ARG_TYPE
+ * when it is no net.Server.
+ */
+export function attach<S extends net.Server>(server: S): S {
+  if (
+    typeof (server as Partial<Pick<ServerInternals, '_listen2'>> | null)?._listen2 !== 'function'
+  ) {
+    throw Object.assign(new TypeError('The "server" argument must be an instance of net.Server'), {
+      code: 'ERR_INVALID_ARG_TYPE',
+    })
+  }
+  if (server.listening) {
+    throw Object.assign(new Error('attach() must come before listen()'), {
+      code: 'ERR_SERVER_ALREADY_LISTEN',
+    })
+  }
+  Object.defineProperty(server, '_listen2', {
+    value: listenOnDriver,
+    writable: true,
+    configurable: true,
+  })
+  return server
+}
+
+/** attach(server), then server.listen(...args). */
+export function listen<S extends net.Server>(server: S, ...args: unknown[]): S {
+  const attached = attach(server)
+  ;(attached.listen as (...args: unknown[]) => unknown).apply(attached, args)
+  return attached
+}

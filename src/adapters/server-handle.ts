@@ -1,0 +1,136 @@
+/**
+ * An acceptor as the `_handle` of a net.Server. Owns the acceptor; accepted connections belong to the net.Socket that
+ * net.js builds around their handle. It need not be native: nothing native attaches to a listening handle.
+ */
+import { AsyncResource } from 'node:async_hooks'
+import { chmodSync, statSync } from 'node:fs'
+import { Acceptor } from '../core/acceptor'
+import type { AcceptorHandler } from '../core/acceptor'
+import { Family } from '../core/binding'
+import type { SocketName } from '../core/binding'
+import type { Driver } from '../core/driver'
+import { Errno } from '../core/errors'
+import { PipeHandle, TcpHandle } from './stream-handle'
+
+export abstract class ServerHandle implements AcceptorHandler {
+  /** Set by net.js, which expects to be called with this handle as `this`. */
+  onconnection: ((status: number, handle?: object) => void) | undefined
+
+  protected readonly driver: Driver
+  protected readonly acceptor: Acceptor
+  readonly #resource: AsyncResource
+  #isClosed = false
+
+  constructor(driver: Driver, type: string, id: number) {
+    this.driver = driver
+    this.#resource = new AsyncResource(type, { requireManualDestroy: true })
+    this.acceptor = new Acceptor(driver, id, this)
+  }
+
+  protected abstract handleFor(id: number): object
+
+  getAsyncId(): number {
+    return this.#resource.asyncId()
+  }
+
+  listen(backlog: number): number {
+    return this.acceptor.listen(backlog)
+  }
+
+  onAccept(id: number): void {
+    this.#resource.runInAsyncScope(this.#connect, this, id)
+  }
+
+  #connect(id: number): void {
+    this.onconnection?.(0, this.handleFor(id))
+  }
+
+  onAcceptError(errno: number): void {
+    this.#resource.runInAsyncScope(() => this.onconnection?.(errno))
+  }
+
+  close(callback?: () => void): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.acceptor.close(() => {
+      this.#resource.emitDestroy()
+      if (callback !== undefined) this.#resource.runInAsyncScope(callback, this)
+    })
+  }
+
+  ref(): void {
+    this.acceptor.setRef(true)
+  }
+
+  unref(): void {
+    this.acceptor.setRef(false)
+  }
+
+  hasRef(): boolean {
+    return this.acceptor.hasRef && !this.#isClosed
+  }
+
+  get fd(): number {
+    return this.acceptor.fd
+  }
+}
+
+export class TcpServerHandle extends ServerHandle {
+  /** Opens and binds. The handle, or -errno. */
+  static create(
+    driver: Driver,
+    family: 4 | 6,
+    address: string,
+    port: number,
+    flags: number,
+  ): TcpServerHandle | number {
+    const id = driver.native.open(family === 4 ? Family.inet : Family.inet6)
+    if (id < 0) return id
+    const handle = new TcpServerHandle(driver, 'TCPSERVERWRAP', id)
+    const status = driver.native.bind(id, address, port, flags)
+    if (status === 0) return handle
+    handle.close()
+    return status
+  }
+
+  protected handleFor(id: number): object {
+    return new TcpHandle(this.driver, id)
+  }
+
+  getsockname(out: Partial<SocketName>): number {
+    return this.acceptor.name(out)
+  }
+}
+
+export class PipeServerHandle extends ServerHandle {
+  #path = ''
+
+  /** Opens and binds. The handle, or -errno. */
+  static create(driver: Driver, path: string): PipeServerHandle | number {
+    const id = driver.native.open(Family.unix)
+    if (id < 0) return id
+    const handle = new PipeServerHandle(driver, 'PIPESERVERWRAP', id)
+    const status = driver.native.bind(id, path, 0, 0)
+    if (status === 0) {
+      handle.#path = path
+      return handle
+    }
+    handle.close()
+    return status
+  }
+
+  protected handleFor(id: number): object {
+    return new PipeHandle(this.driver, id)
+  }
+
+  /** uv_pipe_chmod: mode is UV_READABLE (1) and UV_WRITABLE (2). 0 or -errno. */
+  fchmod(mode: number): number {
+    try {
+      const bits = (mode & 1 ? 0o444 : 0) | (mode & 2 ? 0o222 : 0)
+      chmodSync(this.#path, (statSync(this.#path).mode & 0o777) | bits)
+      return 0
+    } catch (error) {
+      return (error as NodeJS.ErrnoException).errno ?? Errno.EINVAL
+    }
+  }
+}

@@ -1,0 +1,490 @@
+/**
+ * A channel as the `_handle` of a net.Socket: what net.js, TLSWrap, Http2Session and HTTPParser call. Presents W1-W6,
+ * C1-C4, R1-R3 and E1-E2 to them. Owns the channel. It is a real native stream (JSStream), so native consumers attach to
+ * it directly, and it has a short path for the common case that nobody native is attached: bytes are pushed to the
+ * socket and writes are taken from it without crossing into native code.
+ *
+ * It never decides when to read, write or close: Node's own stream code does.
+ */
+import { AsyncResource } from 'node:async_hooks'
+import type { Socket } from 'node:net'
+import { Family, Op } from '../core/binding'
+import type { SocketName } from '../core/binding'
+import { Channel, Sent } from '../core/channel'
+import type { ChannelHandler, SendRequest } from '../core/channel'
+import type { Driver } from '../core/driver'
+import { Errno, systemError } from '../core/errors'
+import { internals } from './node-internals'
+import type { JSStream, NodeInternals } from './node-internals'
+
+const found: NodeInternals =
+  internals instanceof Error
+    ? {
+        JSStream: class {} as new () => JSStream,
+        owner: Symbol('owner'),
+        reinitializeHandle: Symbol('reinitializeHandle'),
+        lastWriteQueueSize: Symbol('lastWriteQueueSize'),
+        userBuffer: Symbol('userBuffer'),
+      }
+    : internals
+
+/** The members of net.Socket that handles and sockets use of each other; Node keeps them out of its types. */
+export interface SocketInternals extends Socket {
+  _handle: object | null
+  _parent: SocketInternals | null
+  _pendingData: unknown
+  _pendingEncoding: string
+  _unrefTimer(): void
+  [key: symbol]: unknown
+}
+
+/** A connect request, as net.js makes it. */
+interface ConnectRequest {
+  oncomplete?: (
+    status: number,
+    handle: object,
+    request: object,
+    readable: boolean,
+    writable: boolean,
+  ) => void
+}
+
+/** A shutdown request, as net.js makes it. */
+interface ShutdownRequest {
+  oncomplete(status: number): void
+}
+
+function noop(): void {}
+
+/** A write that a native consumer (TLS, HTTP/2) or a plain net.Socket handed to onwrite. */
+class NativeWrite implements SendRequest {
+  readonly #handle: JSStream
+  readonly #request: object
+
+  constructor(handle: JSStream, request: object) {
+    this.#handle = handle
+    this.#request = request
+  }
+
+  onSent(status: number): void {
+    this.#handle.finishWrite(this.#request, status)
+  }
+}
+
+/** A write taken from the socket directly. Its callback runs in the async context of the write, as Node's WriteWrap does. */
+class SocketWrite extends AsyncResource implements SendRequest {
+  readonly #socket: SocketInternals
+  readonly #callback: (error?: Error | null) => void
+
+  constructor(socket: SocketInternals, callback: (error?: Error | null) => void) {
+    super('WRITEWRAP', { requireManualDestroy: true })
+    this.#socket = socket
+    this.#callback = callback
+  }
+
+  onSent(status: number): void {
+    this.emitDestroy()
+    this.runInAsyncScope(this.#complete, this, status)
+  }
+
+  #complete(status: number): void {
+    const socket = this.#socket
+    if (socket.destroyed) {
+      this.#callback(null)
+    } else if (status < 0) {
+      this.#callback(systemError(status, 'write'))
+    } else {
+      socket._unrefTimer()
+      socket[found.lastWriteQueueSize] = 0
+      this.#callback(null)
+    }
+  }
+}
+
+/** One entry of what Writable hands to _writev. */
+export interface WritevEntry {
+  chunk: Uint8Array | string
+  encoding: BufferEncoding
+}
+
+export abstract class StreamHandle extends found.JSStream implements ChannelHandler {
+  /** Set by net.js and read by it; TLS redefines it as an accessor. */
+  reading = false
+  /** Given by net-socket: sockets that Node builds for this handle become ours by taking this prototype. */
+  static socketPrototype: object | undefined
+  /** The prototype a socket must have to be taken over so. */
+  static plainPrototype: object | undefined
+
+  protected readonly driver: Driver
+  protected channel: Channel | undefined
+  readonly #resource: AsyncResource
+  #owner: SocketInternals | null = null
+  /** Bytes may be pushed to the owner: nothing native is attached and there is no onread buffer. */
+  #isDirect = false
+  #isClosed = false
+  #wantsRef = true
+
+  /** `id`: the endpoint of an accepted connection; without it one is opened by bind or connect. */
+  constructor(driver: Driver, type: string, id?: number) {
+    super()
+    this.driver = driver
+    this.#resource = new AsyncResource(type, { requireManualDestroy: true })
+    // JSStream aborts the process when it has something to emit and no function to call.
+    this.onread = noop
+    if (id !== undefined) this.channel = new Channel(driver, id, this)
+  }
+
+  // --- the owner ------------------------------------------------------------------------------------------------
+
+  get [found.owner](): SocketInternals | null {
+    return this.#owner
+  }
+
+  set [found.owner](owner: SocketInternals | null) {
+    this.#owner = owner
+    if (owner === null) return
+    const prototype: unknown = Object.getPrototypeOf(owner)
+    if (prototype === StreamHandle.plainPrototype && StreamHandle.socketPrototype !== undefined) {
+      Object.setPrototypeOf(owner, StreamHandle.socketPrototype)
+      this.#isDirect = owner[found.userBuffer] === null
+    } else {
+      this.#isDirect = this.isSocket(owner) && owner[found.userBuffer] === null
+    }
+  }
+
+  /** Every native consumer asks this before it attaches; from then on bytes go through readBuffer to whoever is on top. */
+  get isStreamBase(): boolean {
+    this.#isDirect = false
+    return true
+  }
+
+  private isSocket(owner: object): boolean {
+    const { socketPrototype } = StreamHandle
+    return (
+      socketPrototype !== undefined && Object.prototype.isPrototypeOf.call(socketPrototype, owner)
+    )
+  }
+
+  // --- receiving ------------------------------------------------------------------------------------------------
+
+  readStart(): number {
+    if (this.channel === undefined || this.#isClosed) return Errno.ENOTCONN
+    this.channel.readStart()
+    return 0
+  }
+
+  readStop(): number {
+    this.channel?.readStop()
+    return 0
+  }
+
+  /** Called by native consumers in place of readStart. */
+  onreadstart(): number {
+    return this.readStart()
+  }
+
+  onreadstop(): number {
+    return this.readStop()
+  }
+
+  override useUserBuffer(buffer: Uint8Array): void {
+    this.#isDirect = false
+    super.useUserBuffer(buffer)
+  }
+
+  onBytes(memory: Buffer, offset: number, length: number): void {
+    if (this.#isDirect) {
+      this.#resource.runInAsyncScope(this.#push, this, memory, offset, length)
+      return
+    }
+    const userBuffer = this.#owner?.[found.userBuffer]
+    if (userBuffer instanceof Uint8Array || userBuffer === true) {
+      this.#fillUserBuffer(memory, offset, length)
+      return
+    }
+    this.readBuffer(new Uint8Array(memory.buffer, memory.byteOffset + offset, length))
+  }
+
+  /** The short path: what net.js's onStreamRead does for a socket without an onread buffer. */
+  #push(memory: Buffer, offset: number, length: number): void {
+    const socket = this.#owner!
+    socket._unrefTimer()
+    if (socket.destroyed) return
+    const chunk = Buffer.allocUnsafeSlow(length)
+    chunk.set(new Uint8Array(memory.buffer, memory.byteOffset + offset, length))
+    if (!socket.push(chunk)) {
+      this.reading = false
+      if (!socket.destroyed) this.readStop()
+    }
+  }
+
+  /** readBuffer would go on filling the buffer after a pause: one buffer at a time, and the rest is kept (R1). */
+  #fillUserBuffer(memory: Buffer, offset: number, length: number): void {
+    const end = offset + length
+    let at = offset
+    while (at < end) {
+      const buffer = this.#owner?.[found.userBuffer]
+      const room = buffer instanceof Uint8Array ? buffer.length : end - at
+      const size = Math.min(room, end - at)
+      this.readBuffer(new Uint8Array(memory.buffer, memory.byteOffset + at, size))
+      at += size
+      if (at < end && !(this.channel?.isReading ?? false)) {
+        this.channel?.keep(memory, at, end - at)
+        return
+      }
+    }
+  }
+
+  onEnd(): void {
+    this.emitEOF()
+  }
+
+  onReceiveError(errno: number): void {
+    this.#resource.runInAsyncScope(() => {
+      this.#owner?._unrefTimer()
+      this.#owner?.destroy(systemError(errno, 'read'))
+    })
+  }
+
+  // --- sending --------------------------------------------------------------------------------------------------
+
+  /** A write by a native consumer, or by Node's own write path. The buffers are copies nobody else knows. */
+  onwrite(request: object, buffers: Uint8Array[]): number {
+    const { channel } = this
+    if (channel === undefined) return Errno.EBADF
+    const write = new NativeWrite(this, request)
+    const status =
+      buffers.length === 1
+        ? channel.send(buffers[0]!, write, false)
+        : channel.sendGather(buffers, totalOf(buffers), write, false)
+    return status < 0 ? status : 0
+  }
+
+  /** The short path for one chunk of the socket's own _write. */
+  write(
+    socket: SocketInternals,
+    chunk: Uint8Array | string,
+    encoding: BufferEncoding,
+    callback: (error?: Error | null) => void,
+  ): void {
+    const channel = this.channel!
+    const write = new SocketWrite(socket, callback)
+    const status =
+      typeof chunk === 'string'
+        ? channel.sendString(chunk, encoding, write)
+        : channel.send(chunk, write, true)
+    this.#dispatched(socket, status, callback)
+  }
+
+  /** The short path for the socket's own _writev. */
+  writeMany(
+    socket: SocketInternals,
+    entries: readonly WritevEntry[],
+    callback: (error?: Error | null) => void,
+  ): void {
+    const buffers = entries.map(({ chunk, encoding }) =>
+      typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk,
+    )
+    const write = new SocketWrite(socket, callback)
+    const status = this.channel!.sendGather(buffers, totalOf(buffers), write, true)
+    this.#dispatched(socket, status, callback)
+  }
+
+  #dispatched(
+    socket: SocketInternals,
+    status: number,
+    callback: (error?: Error | null) => void,
+  ): void {
+    if (status === Sent.pending) {
+      socket[found.lastWriteQueueSize] = this.channel!.sendQueueBytes
+    } else if (status === Sent.done) {
+      // Writable defers the user's callback when its own is called inside _write (W4).
+      callback()
+    } else {
+      callback(systemError(status, 'write'))
+    }
+  }
+
+  /** net.js's _final. */
+  shutdown(request: ShutdownRequest): number {
+    const { channel } = this
+    if (channel === undefined) return Errno.ENOTCONN
+    const resource = new AsyncResource('SHUTDOWNWRAP', { requireManualDestroy: true })
+    return channel.shutdown({
+      onShutdown(status) {
+        resource.emitDestroy()
+        resource.runInAsyncScope(request.oncomplete, request, status)
+      },
+    })
+  }
+
+  /** A shutdown by a native consumer. */
+  onshutdown(request: object): number {
+    const { channel } = this
+    if (channel === undefined) return Errno.ENOTCONN
+    return channel.shutdown({ onShutdown: (status) => this.finishShutdown(request, status) })
+  }
+
+  get bytesRead(): number {
+    return this.channel?.bytesReceived ?? 0
+  }
+
+  get bytesWritten(): number {
+    return this.channel?.bytesAccepted ?? 0
+  }
+
+  /** Bytes the kernel has not taken yet; net.js suppresses a timeout while it changes. */
+  get writeQueueSize(): number {
+    return this.channel?.sendQueueBytes ?? 0
+  }
+
+  // --- connecting -----------------------------------------------------------------------------------------------
+
+  /** Opens the descriptor if there is none. 0 or -errno. */
+  protected open(family: number): number {
+    if (this.channel !== undefined) return 0
+    const id = this.driver.native.open(family)
+    if (id < 0) return id
+    this.channel = new Channel(this.driver, id, this)
+    this.channel.setRef(this.#wantsRef)
+    this.opened(this.channel)
+    return 0
+  }
+
+  /** What was set before the descriptor existed is applied here. */
+  protected opened(_channel: Channel): void {}
+
+  protected start(request: ConnectRequest, type: string, address: string, port: number): number {
+    const resource = new AsyncResource(type, { requireManualDestroy: true })
+    return this.channel!.connect(address, port, (status) => {
+      resource.emitDestroy()
+      // net.js drops oncomplete of an attempt that timed out.
+      if (request.oncomplete === undefined) return
+      resource.runInAsyncScope(request.oncomplete, request, status, this, request, true, true)
+    })
+  }
+
+  // --- closing --------------------------------------------------------------------------------------------------
+
+  isClosing(): boolean {
+    return this.#isClosed
+  }
+
+  close(callback?: () => void): void {
+    this.#close(false, callback)
+  }
+
+  /** Closes so that the peer sees RST. */
+  reset(callback?: () => void): number {
+    this.#close(true, callback)
+    return 0
+  }
+
+  #close(reset: boolean, callback: (() => void) | undefined): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    this.#isDirect = false
+    const onClosed = (): void => {
+      this.#resource.emitDestroy()
+      if (callback !== undefined) this.#resource.runInAsyncScope(callback, this)
+    }
+    if (this.channel === undefined) setImmediate(onClosed)
+    else this.channel.close(reset, onClosed)
+  }
+
+  // --- the rest -------------------------------------------------------------------------------------------------
+
+  get fd(): number {
+    return this.channel?.fd ?? -1
+  }
+
+  ref(): void {
+    this.#wantsRef = true
+    this.channel?.setRef(true)
+  }
+
+  unref(): void {
+    this.#wantsRef = false
+    this.channel?.setRef(false)
+  }
+
+  hasRef(): boolean {
+    return this.#wantsRef && !this.#isClosed
+  }
+}
+
+/** A TCP connection. */
+export class TcpHandle extends StreamHandle {
+  #noDelay = false
+  #keepAlive: readonly [boolean, number] | undefined
+
+  constructor(driver: Driver, id?: number) {
+    super(driver, 'TCPWRAP', id)
+  }
+
+  protected override opened(channel: Channel): void {
+    if (this.#noDelay) this.driver.native.setNoDelay(channel.id, true)
+    if (this.#keepAlive) this.driver.native.setKeepAlive(channel.id, ...this.#keepAlive)
+  }
+
+  bind(address: string, port: number): number {
+    const status = this.open(Family.inet)
+    return status < 0 ? status : this.driver.native.bind(this.channel!.id, address, port, 0)
+  }
+
+  bind6(address: string, port: number, flags: number): number {
+    const status = this.open(Family.inet6)
+    return status < 0 ? status : this.driver.native.bind(this.channel!.id, address, port, flags & 1)
+  }
+
+  connect(request: ConnectRequest, address: string, port: number): number {
+    const status = this.open(Family.inet)
+    return status < 0 ? status : this.start(request, 'TCPCONNECTWRAP', address, port)
+  }
+
+  connect6(request: ConnectRequest, address: string, port: number): number {
+    const status = this.open(Family.inet6)
+    return status < 0 ? status : this.start(request, 'TCPCONNECTWRAP', address, port)
+  }
+
+  setNoDelay(on: boolean): number {
+    this.#noDelay = on
+    return this.channel ? this.driver.native.setNoDelay(this.channel.id, on) : 0
+  }
+
+  setKeepAlive(on: boolean, seconds: number): number {
+    this.#keepAlive = [on, seconds]
+    return this.channel ? this.driver.native.setKeepAlive(this.channel.id, on, seconds) : 0
+  }
+
+  getsockname(out: Partial<SocketName>): number {
+    return this.channel?.name(false, out) ?? Errno.EBADF
+  }
+
+  getpeername(out: Partial<SocketName>): number {
+    return this.channel?.name(true, out) ?? Errno.EBADF
+  }
+}
+
+/** A Unix socket connection. Like Node's pipes it has no addresses. */
+export class PipeHandle extends StreamHandle {
+  constructor(driver: Driver, id?: number) {
+    super(driver, 'PIPEWRAP', id)
+  }
+
+  connect(request: ConnectRequest, path: string): number {
+    const status = this.open(Family.unix)
+    return status < 0 ? status : this.start(request, 'PIPECONNECTWRAP', path, 0)
+  }
+}
+
+/** Closes an endpoint that nobody has taken over. */
+export function closeEndpoint(driver: Driver, id: number): void {
+  driver.queue(Op.close, id, 0, 0)
+}
+
+function totalOf(buffers: readonly Uint8Array[]): number {
+  let total = 0
+  for (const buffer of buffers) total += buffer.length
+  return total
+}

@@ -1,0 +1,257 @@
+/**
+ * The contract between TypeScript and the native drivers, and the only place that loads the addon.
+ *
+ * Both drivers (io_uring and epoll) implement this one interface. Nothing here knows what a stream is: the native side
+ * knows endpoints (a descriptor with its operations in flight), bytes, and -errno.
+ *
+ * ## Endpoints
+ * An endpoint is named by an `id`: `generation << 20 | slot`, a positive 31-bit integer. The slot is reused only after
+ * its `closed` completion, with the next generation. Every call and command that carries an unknown or stale id is
+ * refused with -EBADF and changes nothing.
+ *
+ * ## Commands (TypeScript to native)
+ * `commands` is an Int32Array in memory that the native side owns. Word 0 is the number of commands queued; command i
+ * occupies COMMAND_WORDS words from COMMAND_HEADER_WORDS + i * COMMAND_WORDS: `[opcode, id, a, b]`.
+ * The native side takes them in order, once in every loop turn (before the loop sleeps) and whenever `submit()` is
+ * called, and sets word 0 to zero. A command that cannot be carried out yields a completion of the same opcode with
+ * -errno (-EBADF stale id, -EINVAL bad offset/length/opcode, -EALREADY an operation of that kind is already in flight).
+ *
+ * ## Completions (native to TypeScript)
+ * `completions` is an Int32Array. Word 0 is the number of completions in the batch, word 1 the cursor: the dispatch
+ * function stores the index of the next completion there BEFORE it runs any callback. Completion i occupies
+ * COMPLETION_WORDS words from COMPLETION_HEADER_WORDS + i * COMPLETION_WORDS: `[opcode | flags << 8, id, result, extra]`.
+ * The native side calls the dispatch function at callback depth 0 without a callback scope. When it throws, the
+ * exception goes to 'uncaughtException' and dispatch is called again while cursor < count.
+ * Send completions come before all others of a batch.
+ *
+ * ## Who owns the bytes
+ * Receive pool: the native side owns it. The bytes of a receive completion may be read until the dispatch call that
+ * carried it has moved on to the end of the batch; whoever wants them longer copies them.
+ * Send arena: TypeScript allots ranges. A range named by a send command belongs to the kernel until the send's one
+ * completion; native memory outlives every operation that names it, whatever TypeScript does.
+ */
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+
+/** Raised with every change of the layout or meaning of anything in this file; the addon reports its own. */
+export const CONTRACT_VERSION = 1
+
+export const COMMAND_HEADER_WORDS = 4
+export const COMMAND_WORDS = 4
+export const COMPLETION_HEADER_WORDS = 4
+export const COMPLETION_WORDS = 4
+
+/** An id's low bits are the slot; the rest is the generation. */
+export const SLOT_BITS = 20
+
+/** Operation codes, in commands and completions alike. At most one operation of each kind is in flight per endpoint. */
+export const Op = {
+  /**
+   * Command [receive, id]: arm a receive that delivers until it terminates.
+   * Completion: result > 0 bytes at receive-pool offset `extra`; 0 end of stream; -errno. Flag MORE: still armed.
+   * A completion without MORE is the last one of the operation: whoever wants more bytes arms again (also after
+   * -ENOBUFS, when the pool ran dry; pool buffers are returned when the batch ends).
+   */
+  receive: 1,
+  /**
+   * Command [send, id, offset, length]: send that range of the arena, all of it (short sends are continued natively).
+   * Completion, exactly one: result = length, or -errno with `extra` = bytes the kernel took before. -ECANCELED when
+   * cancelled.
+   */
+  send: 2,
+  /** Command [shutdown, id]: shutdown(SHUT_WR). Refused with -EBUSY while a send is in flight. Completion: 0 or -errno. */
+  shutdown: 3,
+  /** Command [accept, id]: arm an accept that delivers until it terminates. Completion: result = id of the new endpoint, or -errno. Flag MORE. */
+  accept: 4,
+  /** Started by NativeDriver.connect(). Completion: 0 or -errno. */
+  connect: 5,
+  /**
+   * Command [cancel, id, opcode]: ask that the operation of that kind end. A request: it has no completion of its own;
+   * the target's last completion tells what happened (data that came first is delivered first). Nothing happens if no
+   * such operation is in flight.
+   */
+  cancel: 6,
+  /**
+   * Command [close, id, reset]: cancel everything in flight (after a send queued before it had its first attempt), wait
+   * for every last completion, then close the descriptor (reset = 1: SO_LINGER 0 first, so the peer sees RST).
+   * A listening endpoint stops taking connections at once. Completion: exactly one, always the last of this id, result 0.
+   * After the command only `closed` may be expected for certain; last completions of cancelled operations precede it.
+   */
+  close: 7,
+} as const
+
+/** Completion flag: the operation stays in flight; further completions follow. */
+export const FLAG_MORE = 1
+
+/** Address families as `NativeDriver.open` takes them. */
+export const Family = { inet: 4, inet6: 6, unix: 1 } as const
+
+export type DriverKind = 'uring' | 'epoll'
+
+export interface NativeOptions {
+  /** Bytes of send arena; rounded up to a page. */
+  arenaBytes: number
+  /** Bytes of receive pool; rounded up to whole buffers. */
+  poolBytes: number
+  /** Submission queue entries (uring). Shrunk by halves on ENOMEM. */
+  submissionEntries: number
+  /** Completion queue entries (uring). */
+  completionEntries: number
+  /** Commands the command buffer holds. */
+  commandCapacity: number
+  /** Completions per dispatch call. */
+  batchSize: number
+  /** Endpoints that may exist at one time; more are refused with -ENFILE. At most 1 << SLOT_BITS. */
+  endpointsMax: number
+  /** Bytes that sendNow may hold in heap blocks at one time; more is refused with -ENOBUFS. */
+  heapBytesMax: number
+  /** Feature bits (as in Probe) to leave unused, for tests of the degraded paths. */
+  disable: number
+}
+
+/** Filled by NativeDriver.name(). */
+export interface SocketName {
+  address: string
+  port: number
+  family: 'IPv4' | 'IPv6'
+}
+
+/** What the kernel offers, by probe; keys are stable names shown to users. */
+export interface Probe {
+  /** uname release. */
+  kernel: string
+  /** 0, or the -errno with which io_uring_setup, or the self-test on the new ring, failed. */
+  uringError: number
+  /** The step that failed: '' | 'setup' | 'nop' | 'receive' | 'opcodes' | 'buffers'. */
+  uringStep: string
+  features: Record<
+    | 'coopTaskrun'
+    | 'singleIssuer'
+    | 'deferTaskrun'
+    | 'multishotAccept'
+    | 'multishotReceive'
+    | 'bufferRing'
+    | 'incrementalBuffers'
+    | 'syncCancel'
+    | 'sendZeroCopy',
+    boolean
+  >
+}
+
+export interface NativeDriver {
+  readonly commands: Int32Array
+  readonly completions: Int32Array
+  readonly arena: Uint8Array
+  readonly pool: Uint8Array
+  /** Takes the queued commands now and enters the kernel once if need be. Never blocks, never calls back. */
+  submit(): void
+  /** Whether this driver keeps the event loop alive. Starts false. */
+  setRef(on: boolean): void
+  /** socket(2), close-on-exec. Returns an id or -errno. */
+  open(family: number): number
+  /** Takes over a connected or listening stream socket's descriptor. Returns an id or -errno; on error the descriptor stays the caller's. */
+  adopt(fd: number): number
+  /** bind(2). `address` is an IP literal (IPv6 may carry %zone) or a Unix path (a leading NUL names an abstract one). flags: 1 = IPV6_V6ONLY, 2 = SO_REUSEPORT. SO_REUSEADDR is always set on TCP. 0 or -errno. */
+  bind(id: number, address: string, port: number, flags: number): number
+  /** Starts a connect. 0: its completion will come. -errno: refused, nothing in flight. */
+  connect(id: number, address: string, port: number): number
+  /** listen(2). 0 or -errno. */
+  listen(id: number, backlog: number): number
+  /** TCP_NODELAY. 0 or -errno. */
+  setNoDelay(id: number, on: boolean): number
+  /** SO_KEEPALIVE, and with on TCP_KEEPIDLE (seconds, 0 leaves it). 0 or -errno. */
+  setKeepAlive(id: number, on: boolean, seconds: number): number
+  /** getsockname(2) (peer false) or getpeername(2). Fills `out`; for Unix sockets address is the path and port 0. 0 or -errno. */
+  name(id: number, peer: boolean, out: Partial<SocketName>): number
+  /** The descriptor, or -EBADF. It stays the driver's. */
+  fd(id: number): number
+  /**
+   * Sends from the caller's memory without waiting, when no send is in flight (else -EALREADY).
+   * Returns `length` when the kernel took all of it (no completion follows). Otherwise the rest has been copied to a
+   * heap block of the driver and a send is in flight for it: returns the bytes taken so far, 0 <= n < length, and the
+   * send completion follows with result = length - n. -errno: nothing is in flight; nothing of it will be sent beyond
+   * what was (poison the stream).
+   */
+  sendNow(id: number, bytes: Uint8Array, offset: number, length: number): number
+  /** A new ArrayBuffer over a range of the arena, for leases. The memory outlives it. */
+  view(offset: number, length: number): ArrayBuffer
+  /** Detaches an ArrayBuffer made by view(): every typed array over it becomes empty. */
+  detach(view: ArrayBuffer): void
+  /** Current counters, by name. */
+  stats(): NativeStats
+  /**
+   * Cancels everything, waits (bounded, 1 s) until nothing is in flight, closes every descriptor and the ring, and
+   * detaches commands, completions, arena and pool. Memory the kernel may still write is leaked, never freed.
+   * No further dispatch calls. Returns 0, or the number of operations that would not end.
+   */
+  close(): number
+}
+
+export interface NativeStats {
+  /** Endpoints that exist. */
+  endpoints: number
+  /** Operations in flight (a multishot operation counts once). */
+  inFlight: number
+  /** Operations submitted so far. */
+  submissions: number
+  /** Completions delivered to dispatch so far. */
+  completions: number
+  /** Dispatch calls so far. */
+  batches: number
+  /** Times the kernel was entered to submit or reap (uring), or epoll_wait was called (epoll). */
+  enters: number
+  /** Bytes received and sent so far. */
+  bytesReceived: number
+  bytesSent: number
+  /** Times the receive pool ran dry under an operation. */
+  poolExhausted: number
+  /** Times the completion queue overflowed (uring). */
+  overflows: number
+  /** Bytes in sendNow heap blocks now. */
+  heapBytes: number
+  /** Ring sizes in use (uring), after shrinking. */
+  submissionEntries: number
+  completionEntries: number
+  /** Feature bits in use, as names. */
+  features: string[]
+}
+
+export interface Binding {
+  contractVersion: number
+  /** Asks the kernel; costs a few system calls, keeps nothing. */
+  probe(): Probe
+  /**
+   * Makes a driver on the calling thread's event loop. Returns it, or -errno.
+   * `dispatch` is called with no arguments whenever completions are ready.
+   */
+  createDriver(
+    kind: DriverKind,
+    options: NativeOptions,
+    dispatch: () => void,
+  ): NativeDriver | number
+  /** Runs process.nextTick callbacks and microtasks that are due, as libuv callbacks do between each other. Only from inside dispatch. */
+  runTicks(): void
+}
+
+/** Where the addon may lie, from src/core or dist/core alike. */
+const addonPaths = [
+  join(__dirname, '..', '..', 'native', 'build', 'Release', 'uring_net.node'),
+  join(__dirname, '..', '..', '..', 'native', 'build', 'Release', 'uring_net.node'),
+]
+
+/** Loads the addon. Throws with a clear message when it is missing or was built from other sources. */
+export function loadBinding(): Binding {
+  const override = process.env.URING_NET_ADDON
+  const path = override ?? addonPaths.find((candidate) => existsSync(candidate))
+  if (path === undefined) {
+    throw new Error(`uring-net: the native addon is not built (looked in ${addonPaths.join(', ')})`)
+  }
+  // eslint-disable-next-line @typescript-eslint/no-require-imports -- a .node file can only be required
+  const binding = require(path) as Binding
+  if (binding.contractVersion !== CONTRACT_VERSION) {
+    throw new Error(
+      `uring-net: the native addon at ${path} speaks contract ${binding.contractVersion}, this package ${CONTRACT_VERSION}; rebuild it`,
+    )
+  }
+  return binding
+}

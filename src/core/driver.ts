@@ -1,0 +1,163 @@
+/**
+ * Carries commands to a native driver and completions to the endpoints they are for. Owns the command queue, the table
+ * of endpoints, the send arena and the count of what keeps the event loop alive. It never interprets a result.
+ */
+import type { Binding, DriverKind, NativeDriver, NativeOptions, NativeStats } from './binding'
+import {
+  COMMAND_HEADER_WORDS,
+  COMMAND_WORDS,
+  COMPLETION_HEADER_WORDS,
+  COMPLETION_WORDS,
+  Op,
+  SLOT_BITS,
+} from './binding'
+import { Arena } from './arena'
+import { systemError } from './errors'
+
+const SLOT_MASK = (1 << SLOT_BITS) - 1
+
+/** What a driver delivers completions to. */
+export interface Endpoint {
+  readonly id: number
+  /** Takes one completion. True: code outside this package may have run, so ticks may be due. */
+  complete(opcode: number, result: number, flags: number, extra: number): boolean
+}
+
+export interface DriverStats extends NativeStats {
+  /** Completions that were for no endpoint or no operation in flight: dropped. Anything but 0 is a defect. */
+  strays: number
+  /** Bytes of the send arena in use. */
+  arenaBytes: number
+}
+
+export const defaultOptions: NativeOptions = {
+  arenaBytes: 8 << 20,
+  poolBytes: 2 << 20,
+  submissionEntries: 256,
+  completionEntries: 4096,
+  commandCapacity: 1024,
+  batchSize: 256,
+  endpointsMax: 1 << 17,
+  heapBytesMax: 1 << 30,
+  disable: 0,
+}
+
+export class Driver {
+  readonly kind: DriverKind
+  readonly native: NativeDriver
+  readonly arena: Arena
+  /** The receive pool; see the contract in binding.ts for how long its bytes are valid. */
+  readonly pool: Buffer
+
+  readonly #binding: Binding
+  readonly #commands: Int32Array
+  readonly #completions: Int32Array
+  readonly #capacity: number
+  readonly #endpoints: (Endpoint | undefined)[] = []
+  /** Endpoints and operations that keep the event loop alive. */
+  #alive = 0
+  #strays = 0
+
+  /** Makes a driver on this thread's event loop. Throws a system error when the kernel refuses. */
+  constructor(binding: Binding, kind: DriverKind, options: Partial<NativeOptions> = {}) {
+    const all = { ...defaultOptions, ...options }
+    const native = binding.createDriver(kind, all, () => this.#dispatch())
+    if (typeof native === 'number') {
+      throw systemError(native, kind === 'uring' ? 'io_uring_setup' : 'epoll_create1')
+    }
+    this.kind = kind
+    this.native = native
+    this.#binding = binding
+    this.#commands = native.commands
+    this.#completions = native.completions
+    this.#capacity = all.commandCapacity
+    this.arena = new Arena(native.arena)
+    this.pool = Buffer.from(native.pool.buffer, native.pool.byteOffset, native.pool.byteLength)
+  }
+
+  /** Queues a command; it reaches the kernel before the event loop next sleeps. */
+  queue(opcode: number, id: number, a: number, b: number): void {
+    const commands = this.#commands
+    let count = commands[0]!
+    if (count === this.#capacity) {
+      this.native.submit()
+      count = commands[0]!
+    }
+    const at = COMMAND_HEADER_WORDS + count * COMMAND_WORDS
+    commands[at] = opcode
+    commands[at + 1] = id
+    commands[at + 2] = a
+    commands[at + 3] = b
+    commands[0] = count + 1
+  }
+
+  /** Hands the queued commands to the kernel now (W6), without waiting for anything. */
+  submit(): void {
+    this.native.submit()
+  }
+
+  /** From now on completions for endpoint.id go to it. */
+  register(endpoint: Endpoint): void {
+    this.#endpoints[endpoint.id & SLOT_MASK] = endpoint
+  }
+
+  /** After an endpoint's closed completion. */
+  unregister(endpoint: Endpoint): void {
+    const slot = endpoint.id & SLOT_MASK
+    if (this.#endpoints[slot] === endpoint) this.#endpoints[slot] = undefined
+  }
+
+  /** One thing more keeps the event loop alive. */
+  retain(): void {
+    if (this.#alive++ === 0) this.native.setRef(true)
+  }
+
+  /** One thing less keeps the event loop alive. */
+  release(): void {
+    if (--this.#alive === 0) this.native.setRef(false)
+  }
+
+  stats(): DriverStats {
+    return { ...this.native.stats(), strays: this.#strays, arenaBytes: this.arena.bytesInUse }
+  }
+
+  /** Ends the driver; see NativeDriver.close. Endpoints get no further completions. */
+  close(): number {
+    return this.native.close()
+  }
+
+  /** A completion that no operation waited for: counted, and nothing else. */
+  stray(): void {
+    this.#strays++
+  }
+
+  /**
+   * Delivers the batch. The cursor is stored before each delivery: when a callback throws, the native side reports the
+   * exception and calls again, and the rest of the batch follows (E2).
+   */
+  #dispatch(): void {
+    const completions = this.#completions
+    const count = completions[0]!
+    let index = completions[1]!
+    while (index < count) {
+      const at = COMPLETION_HEADER_WORDS + index * COMPLETION_WORDS
+      const head = completions[at]!
+      const id = completions[at + 1]!
+      const result = completions[at + 2]!
+      const extra = completions[at + 3]!
+      completions[1] = ++index
+      const endpoint = this.#endpoints[id & SLOT_MASK]
+      if (endpoint === undefined || endpoint.id !== id) {
+        this.#drop(head & 0xff, result)
+      } else if (endpoint.complete(head & 0xff, result, head >> 8, extra)) {
+        this.#binding.runTicks()
+      }
+    }
+  }
+
+  #drop(opcode: number, result: number): void {
+    this.#strays++
+    // A descriptor nobody waits for any more is not leaked.
+    if (opcode === Op.accept && result >= 0) this.queue(Op.close, result, 0, 0)
+  }
+}

@@ -1,0 +1,73 @@
+/**
+ * Errors of this package: kernel errors in Node's own shape (code, errno, syscall, address, port), and `ERR_URING_*` for
+ * what only this package can refuse. It never decides what to do about an error.
+ */
+import { getSystemErrorName } from 'node:util'
+
+/** Codes of errors that have no counterpart in Node. */
+export type UringErrorCode =
+  /** A lease was used while the kernel held its bytes. */
+  | 'ERR_URING_LEASE_IN_FLIGHT'
+  /** A lease was used after it was released. */
+  | 'ERR_URING_LEASE_RELEASED'
+  /** A connection was used after it was closed, or after an adapter took it over. */
+  | 'ERR_URING_CLOSED'
+  | 'ERR_URING_TAKEN'
+  /** A second receive() was started while one waits. */
+  | 'ERR_URING_RECEIVE_PENDING'
+  /** The forced driver cannot run here. */
+  | 'ERR_URING_DRIVER'
+
+/** An error of this package. Recognised by `code`, also across realms. */
+export class UringError extends Error {
+  readonly code: UringErrorCode
+
+  constructor(code: UringErrorCode, message: string) {
+    super(message)
+    this.name = 'UringError'
+    this.code = code
+  }
+}
+
+/** A failed system call, as Node reports one. */
+export interface SystemError extends Error {
+  code: string
+  /** Negative, as in Node. */
+  errno: number
+  syscall: string
+  address?: string
+  port?: number
+}
+
+/** Makes the error that Node makes for the same -errno: `read ECONNRESET` {errno, code, syscall}. */
+export function systemError(
+  errno: number,
+  syscall: string,
+  address?: string,
+  port?: number,
+): SystemError {
+  const code = getSystemErrorName(errno)
+  const where = address === undefined ? '' : port ? ` ${address}:${port}` : ` ${address}`
+  const error = new Error(`${syscall} ${code}${where}`) as SystemError
+  error.errno = errno
+  error.code = code
+  error.syscall = syscall
+  if (address !== undefined) error.address = address
+  if (port) error.port = port
+  return error
+}
+
+/** Thrown where only a defect of this package can lead. */
+export function invariant(holds: boolean, what: string): asserts holds {
+  if (!holds) throw new Error(`uring-net: broken invariant: ${what}`)
+}
+
+/** -errno values that the core itself tells apart (Linux numbering, errno(3)). */
+export const Errno = {
+  ENOBUFS: -105,
+  ECANCELED: -125,
+  EPIPE: -32,
+  ENOTCONN: -107,
+  EBADF: -9,
+  EINVAL: -22,
+} as const

@@ -1,0 +1,27 @@
+/**
+ * uring-net/core: the ownership API. Buffers are lent and come back with the result; what is dropped is cancelled.
+ */
+import { requireDriver } from './connection'
+import { Pool as DriverPool } from './pool'
+import type { PoolOptions } from './pool'
+
+export { driver } from './active'
+export type { Cancellable } from './cancellation'
+export { orThrow } from './completion'
+export type { Completion } from './completion'
+export { Connection, connect } from './connection'
+export type { ConnectOptions } from './connection'
+export { UringError } from './errors'
+export type { SystemError, UringErrorCode } from './errors'
+export type { Lease, LeaseState } from './lease'
+export { Listener, listen } from './listener'
+export type { ListenOptions } from './listener'
+export type { SocketName } from './binding'
+export type { PoolOptions } from './pool'
+
+/** A fixed number of leases of a fixed size on this thread's driver. */
+export class Pool extends DriverPool {
+  constructor(options: PoolOptions = {}) {
+    super(requireDriver(), options)
+  }
+}

@@ -1,0 +1,170 @@
+/**
+ * The ownership API over one acceptor: connections are pulled with accept() or by iteration. Owns connections that were
+ * accepted and not yet taken, at most `waitingMax` of them; beyond that it stops accepting and they wait in the kernel's
+ * backlog.
+ */
+import { isIP } from 'node:net'
+import { Acceptor } from './acceptor'
+import type { AcceptorHandler } from './acceptor'
+import { Family, Op } from './binding'
+import type { SocketName } from './binding'
+import { watch } from './cancellation'
+import type { Cancellable } from './cancellation'
+import { Connection, defaultPool, requireDriver } from './connection'
+import type { Driver } from './driver'
+import { Errno, UringError, systemError } from './errors'
+import type { Pool } from './pool'
+
+/** Where to listen: a TCP port (0: any free one; host is an address, default '::' with IPv4) or a Unix socket path. */
+export type ListenOptions = (
+  | { port: number; host?: string; path?: undefined }
+  | { path: string; port?: undefined; host?: undefined }
+) & {
+  /** Connections that may wait in the kernel. Default 511. */
+  backlog?: number
+  /** Where the connections put received bytes. Default: one pool for each driver. */
+  pool?: Pool
+}
+
+/** Accepted connections that may wait here. */
+const waitingMax = 128
+
+interface Waiter {
+  resolve(connection: Connection | null): void
+  reject(error: unknown): void
+}
+
+export class Listener implements AcceptorHandler {
+  readonly #driver: Driver
+  readonly #acceptor: Acceptor
+  readonly #pool: Pool
+  /** Ids of accepted endpoints that nobody has taken. */
+  #accepted: number[] = []
+  #waiters: Waiter[] = []
+  #error: Error | null = null
+  #closing: Promise<void> | null = null
+
+  /** @internal Takes over endpoint `id`, a bound socket. */
+  constructor(driver: Driver, id: number, pool: Pool) {
+    this.#driver = driver
+    this.#pool = pool
+    this.#acceptor = new Acceptor(driver, id, this)
+  }
+
+  /** @internal */
+  start(backlog: number): number {
+    return this.#acceptor.listen(backlog)
+  }
+
+  onAccept(id: number): void {
+    const waiter = this.#waiters.shift()
+    if (waiter !== undefined) {
+      waiter.resolve(new Connection(this.#driver, id, this.#pool))
+      return
+    }
+    this.#accepted.push(id)
+    if (this.#accepted.length >= waitingMax) this.#acceptor.pause()
+  }
+
+  onAcceptError(errno: number): void {
+    const waiter = this.#waiters.shift()
+    const error = systemError(errno, 'accept')
+    if (waiter !== undefined) waiter.reject(error)
+    else this.#error = error
+  }
+
+  /** The next connection, or null once the listener is closed. Rejects with the system error of accept(2). */
+  async accept({ signal }: Cancellable = {}): Promise<Connection | null> {
+    signal?.throwIfAborted()
+    const id = this.#accepted.shift()
+    if (id !== undefined) {
+      if (this.#accepted.length === waitingMax - 1) this.#acceptor.resume()
+      return new Connection(this.#driver, id, this.#pool)
+    }
+    if (this.#closing !== null) return null
+    if (this.#error !== null) {
+      const error = this.#error
+      this.#error = null
+      throw error
+    }
+    let unwatch = (): void => {}
+    try {
+      return await new Promise<Connection | null>((resolve, reject) => {
+        const waiter = { resolve, reject }
+        unwatch = watch(signal, () => {
+          this.#waiters = this.#waiters.filter((other) => other !== waiter)
+          reject(signal!.reason as Error)
+        })
+        this.#waiters.push(waiter)
+      })
+    } finally {
+      unwatch()
+    }
+  }
+
+  /** Connections until the listener is closed. Leaving the loop early closes it (C3). */
+  async *[Symbol.asyncIterator](): AsyncGenerator<Connection, void, void> {
+    try {
+      for (;;) {
+        const connection = await this.accept()
+        if (connection === null) return
+        yield connection
+      }
+    } finally {
+      await this.close()
+    }
+  }
+
+  /** The address listened on; undefined for a Unix socket, and after close. */
+  get localName(): SocketName | undefined {
+    const out: Partial<SocketName> = {}
+    const status = this.#closing === null ? this.#acceptor.name(out) : Errno.EBADF
+    return status === 0 && out.family !== undefined ? (out as SocketName) : undefined
+  }
+
+  /** Whether the listener keeps the event loop alive; true at first. */
+  setRef(on: boolean): void {
+    this.#acceptor.setRef(on)
+  }
+
+  /** Refuses connects from now on and closes connections that nobody has taken. May be called again. */
+  close(): Promise<void> {
+    this.#closing ??= new Promise((resolve) => {
+      for (const id of this.#accepted) this.#driver.queue(Op.close, id, 0, 0)
+      this.#accepted = []
+      for (const waiter of this.#waiters) waiter.resolve(null)
+      this.#waiters = []
+      this.#acceptor.close(resolve)
+    })
+    return this.#closing
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+}
+
+/** Listens. Rejects with Node's error (code, errno, syscall, address, port). */
+export function listen(options: ListenOptions): Promise<Listener> {
+  return new Promise((resolve) => resolve(listenNow(options)))
+}
+
+function listenNow(options: ListenOptions): Listener {
+  const driver = requireDriver()
+  const { port } = options
+  const address = options.path ?? options.host ?? '::'
+  const literal = options.path === undefined ? isIP(address) : 0
+  if (options.path === undefined && literal === 0) {
+    throw new UringError('ERR_URING_DRIVER', `listen() takes an IP address, not '${address}'`)
+  }
+  const family =
+    options.path !== undefined ? Family.unix : literal === 4 ? Family.inet : Family.inet6
+  const id = driver.native.open(family)
+  if (id < 0) throw systemError(id, 'listen', address, port)
+  const listener = new Listener(driver, id, options.pool ?? defaultPool(driver))
+  let status = driver.native.bind(id, address, port ?? 0, 0)
+  if (status === 0) status = listener.start(options.backlog ?? 511)
+  if (status === 0) return listener
+  void listener.close()
+  throw systemError(status, 'listen', address, port)
+}

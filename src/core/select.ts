@@ -1,0 +1,100 @@
+/**
+ * Chooses the driver for this thread, once, by steps (D5): uring, else epoll, else node:net. Owns the choice and the
+ * reason for it; never talks to a socket.
+ */
+import { loadBinding } from './binding'
+import type { Binding, NativeOptions, Probe } from './binding'
+import { Driver } from './driver'
+import { UringError } from './errors'
+
+export type DriverName = 'uring' | 'epoll' | 'node'
+
+export interface Selection {
+  readonly name: DriverName
+  /** Why this driver, in a sentence. */
+  readonly reason: string
+  /** The driver, unless the choice is node:net. */
+  readonly driver: Driver | undefined
+  /** What the kernel offers, unless the addon could not be loaded. */
+  readonly probe: Probe | undefined
+}
+
+const names = ['auto', 'uring', 'epoll', 'node'] as const
+
+/**
+ * Chooses by `wish` ('auto', 'uring', 'epoll' or 'node'; URING_NET_DRIVER when absent). A driver asked for by name that
+ * cannot run throws ERR_URING_DRIVER with the reason.
+ */
+export function selectDriver(
+  wish: string = process.env.URING_NET_DRIVER ?? 'auto',
+  options: Partial<NativeOptions> = {},
+): Selection {
+  if (!names.includes(wish as (typeof names)[number])) {
+    throw new UringError(
+      'ERR_URING_DRIVER',
+      `uring-net: URING_NET_DRIVER is '${wish}'; expected one of ${names.join(', ')}`,
+    )
+  }
+  if (wish === 'node') return nodeNet('asked for by URING_NET_DRIVER')
+  if (process.platform !== 'linux') {
+    return refuse(wish, `there is no driver for ${process.platform}`, undefined)
+  }
+  let binding: Binding
+  try {
+    binding = loadBinding()
+  } catch (error) {
+    return refuse(wish, (error as Error).message, undefined)
+  }
+  const probe = binding.probe()
+  const asked = wish === 'auto' ? undefined : 'asked for by URING_NET_DRIVER'
+  let uringReason = ''
+  if (wish !== 'epoll') {
+    uringReason = whyNotUring(probe)
+    if (uringReason === '') {
+      try {
+        const driver = new Driver(binding, 'uring', options)
+        const reason = asked ?? `the kernel (${probe.kernel}) offers io_uring`
+        return { name: 'uring', reason, driver, probe }
+      } catch (error) {
+        uringReason = `the ring could not be set up: ${(error as Error).message}`
+      }
+    }
+    if (wish === 'uring') return refuse(wish, uringReason, probe)
+  }
+  try {
+    const driver = new Driver(binding, 'epoll', options)
+    return { name: 'epoll', reason: asked ?? `io_uring is not used: ${uringReason}`, driver, probe }
+  } catch (error) {
+    return refuse(wish, (error as Error).message, probe)
+  }
+}
+
+function nodeNet(reason: string, probe?: Probe): Selection {
+  return { name: 'node', reason, driver: undefined, probe }
+}
+
+function refuse(wish: string, reason: string, probe: Probe | undefined): Selection {
+  if (wish === 'auto') return nodeNet(reason, probe)
+  throw new UringError(
+    'ERR_URING_DRIVER',
+    `uring-net: the ${wish} driver was asked for by URING_NET_DRIVER but cannot run: ${reason}`,
+  )
+}
+
+const hints: Record<number, string> = {
+  [-1]: 'EPERM: refused by a seccomp profile or by the sysctl kernel.io_uring_disabled',
+  [-12]: 'ENOMEM: raise RLIMIT_MEMLOCK',
+  [-22]: 'EINVAL: the kernel is too old',
+  [-38]: 'ENOSYS: the kernel has no io_uring, or a seccomp profile hides it',
+}
+
+/** Empty when uring can run. */
+function whyNotUring(probe: Probe): string {
+  if (probe.uringError !== 0) {
+    const hint = hints[probe.uringError] ?? `errno ${-probe.uringError}`
+    return `${probe.uringStep || 'setup'} failed (${hint})`
+  }
+  const needed = ['multishotAccept', 'multishotReceive', 'bufferRing'] as const
+  const missing = needed.filter((feature) => !probe.features[feature])
+  return missing.length === 0 ? '' : `the kernel lacks ${missing.join(', ')} (6.0 has them)`
+}
