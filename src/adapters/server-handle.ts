@@ -6,8 +6,7 @@ import { AsyncResource } from 'node:async_hooks'
 import { chmodSync, statSync } from 'node:fs'
 import { Acceptor } from '../core/acceptor'
 import type { AcceptorHandler } from '../core/acceptor'
-import { Family } from '../core/binding'
-import type { SocketName } from '../core/binding'
+import type { SocketName } from '../core/channel'
 import type { Driver } from '../core/driver'
 import { Errno } from '../core/errors'
 import { PipeHandle, TcpHandle } from './stream-handle'
@@ -84,10 +83,10 @@ export class TcpServerHandle extends ServerHandle {
     port: number,
     flags: number,
   ): TcpServerHandle | number {
-    const id = driver.native.open(family === 4 ? Family.inet : Family.inet6)
+    const id = driver.open(family === 4 ? 'inet' : 'inet6')
     if (id < 0) return id
     const handle = new TcpServerHandle(driver, 'TCPSERVERWRAP', id)
-    const status = driver.native.bind(id, address, port, flags)
+    const status = handle.acceptor.bind(address, port, flags)
     if (status === 0) return handle
     handle.close()
     return status
@@ -107,10 +106,10 @@ export class PipeServerHandle extends ServerHandle {
 
   /** Opens and binds. The handle, or -errno. */
   static create(driver: Driver, path: string): PipeServerHandle | number {
-    const id = driver.native.open(Family.unix)
+    const id = driver.open('unix')
     if (id < 0) return id
     const handle = new PipeServerHandle(driver, 'PIPESERVERWRAP', id)
-    const status = driver.native.bind(id, path, 0, 0)
+    const status = handle.acceptor.bind(path, 0, 0)
     if (status === 0) {
       handle.#path = path
       return handle

@@ -8,11 +8,9 @@
  */
 import { AsyncResource } from 'node:async_hooks'
 import type { Socket } from 'node:net'
-import { Family, Op } from '../core/binding'
-import type { SocketName } from '../core/binding'
 import { Channel, Sent } from '../core/channel'
-import type { ChannelHandler, SendRequest } from '../core/channel'
-import type { Driver } from '../core/driver'
+import type { ChannelHandler, SendRequest, SocketName } from '../core/channel'
+import type { Driver, SocketFamily } from '../core/driver'
 import { Errno, systemError } from '../core/errors'
 import { internals } from './node-internals'
 import type { JSStream, NodeInternals } from './node-internals'
@@ -341,9 +339,9 @@ export abstract class StreamHandle extends found.JSStream implements ChannelHand
   // --- connecting -----------------------------------------------------------------------------------------------
 
   /** Opens the descriptor if there is none. 0 or -errno. */
-  protected open(family: number): number {
+  protected open(family: SocketFamily): number {
     if (this.channel !== undefined) return 0
-    const id = this.driver.native.open(family)
+    const id = this.driver.open(family)
     if (id < 0) return id
     this.channel = new Channel(this.driver, id, this)
     this.channel.setRef(this.#wantsRef)
@@ -423,38 +421,38 @@ export class TcpHandle extends StreamHandle {
   }
 
   protected override opened(channel: Channel): void {
-    if (this.#noDelay) this.driver.native.setNoDelay(channel.id, true)
-    if (this.#keepAlive) this.driver.native.setKeepAlive(channel.id, ...this.#keepAlive)
+    if (this.#noDelay) channel.setNoDelay(true)
+    if (this.#keepAlive) channel.setKeepAlive(...this.#keepAlive)
   }
 
   bind(address: string, port: number): number {
-    const status = this.open(Family.inet)
-    return status < 0 ? status : this.driver.native.bind(this.channel!.id, address, port, 0)
+    const status = this.open('inet')
+    return status < 0 ? status : this.channel!.bind(address, port, 0)
   }
 
   bind6(address: string, port: number, flags: number): number {
-    const status = this.open(Family.inet6)
-    return status < 0 ? status : this.driver.native.bind(this.channel!.id, address, port, flags & 1)
+    const status = this.open('inet6')
+    return status < 0 ? status : this.channel!.bind(address, port, flags & 1)
   }
 
   connect(request: ConnectRequest, address: string, port: number): number {
-    const status = this.open(Family.inet)
+    const status = this.open('inet')
     return status < 0 ? status : this.start(request, 'TCPCONNECTWRAP', address, port)
   }
 
   connect6(request: ConnectRequest, address: string, port: number): number {
-    const status = this.open(Family.inet6)
+    const status = this.open('inet6')
     return status < 0 ? status : this.start(request, 'TCPCONNECTWRAP', address, port)
   }
 
   setNoDelay(on: boolean): number {
     this.#noDelay = on
-    return this.channel ? this.driver.native.setNoDelay(this.channel.id, on) : 0
+    return this.channel?.setNoDelay(on) ?? 0
   }
 
   setKeepAlive(on: boolean, seconds: number): number {
     this.#keepAlive = [on, seconds]
-    return this.channel ? this.driver.native.setKeepAlive(this.channel.id, on, seconds) : 0
+    return this.channel?.setKeepAlive(on, seconds) ?? 0
   }
 
   getsockname(out: Partial<SocketName>): number {
@@ -473,14 +471,9 @@ export class PipeHandle extends StreamHandle {
   }
 
   connect(request: ConnectRequest, path: string): number {
-    const status = this.open(Family.unix)
+    const status = this.open('unix')
     return status < 0 ? status : this.start(request, 'PIPECONNECTWRAP', path, 0)
   }
-}
-
-/** Closes an endpoint that nobody has taken over. */
-export function closeEndpoint(driver: Driver, id: number): void {
-  driver.queue(Op.close, id, 0, 0)
 }
 
 function totalOf(buffers: readonly Uint8Array[]): number {

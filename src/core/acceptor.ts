@@ -35,6 +35,11 @@ export class Acceptor implements Endpoint {
     driver.register(this)
   }
 
+  /** bind(2), see NativeDriver.bind. 0 or -errno. */
+  bind(address: string, port: number, flags: number): number {
+    return this.driver.native.bind(this.id, address, port, flags)
+  }
+
   /** Starts listening and accepting. 0 or -errno. */
   listen(backlog: number): number {
     const status = this.driver.native.listen(this.id, backlog)
@@ -109,7 +114,7 @@ export class Acceptor implements Endpoint {
       return false
     }
     if (this.#isClosing) {
-      if (result >= 0) this.driver.queue(Op.close, result, 0, 0)
+      if (result >= 0) this.driver.discard(result)
       return false
     }
     // Before the handler runs: it may throw, and accepting must go on.

@@ -14,6 +14,8 @@ import type { Driver, Endpoint } from './driver'
 import { Errno, invariant } from './errors'
 import { Operation } from './operation'
 
+export type { SocketName } from './binding'
+
 /** Takes what arrives on a channel. */
 export interface ChannelHandler {
   /** Bytes [offset, offset + length) of `memory`, valid only during the call (R3: copy what is to last). */
@@ -491,6 +493,21 @@ export class Channel implements Endpoint {
 
   get hasRef(): boolean {
     return this.#isRef
+  }
+
+  /** bind(2), see NativeDriver.bind. 0 or -errno. */
+  bind(address: string, port: number, flags: number): number {
+    return this.driver.native.bind(this.id, address, port, flags)
+  }
+
+  /** TCP_NODELAY. 0 or -errno. */
+  setNoDelay(on: boolean): number {
+    return this.driver.native.setNoDelay(this.id, on)
+  }
+
+  /** SO_KEEPALIVE; `seconds` of silence before the first probe, 0 leaves it. 0 or -errno. */
+  setKeepAlive(on: boolean, seconds: number): number {
+    return this.driver.native.setKeepAlive(this.id, on, seconds)
   }
 
   /** The descriptor, or -EBADF. It stays the channel's: it may be inspected, never closed. */

@@ -6,14 +6,13 @@
 import { lookup } from 'node:dns/promises'
 import { isIP } from 'node:net'
 import { active } from './active'
-import { Family } from './binding'
 import type { SocketName } from './binding'
 import { watch } from './cancellation'
 import type { Cancellable } from './cancellation'
 import { Channel } from './channel'
 import type { ChannelHandler } from './channel'
 import type { Completion } from './completion'
-import type { Driver } from './driver'
+import type { Driver, SocketFamily } from './driver'
 import { Errno, UringError, systemError } from './errors'
 import type { Lease } from './lease'
 import { Pool } from './pool'
@@ -342,7 +341,7 @@ export async function connect(options: ConnectOptions): Promise<Connection> {
   signal?.throwIfAborted()
   const target = await resolveTarget(options)
   signal?.throwIfAborted()
-  const id = driver.native.open(target.family)
+  const id = driver.open(target.family)
   if (id < 0) throw systemError(id, 'connect', target.address, target.port)
   const connection = new Connection(driver, id, options.pool ?? defaultPool(driver))
   const { channel } = connection
@@ -367,13 +366,13 @@ export async function connect(options: ConnectOptions): Promise<Connection> {
 }
 
 interface Target {
-  family: number
+  family: SocketFamily
   address: string
   port?: number
 }
 
 async function resolveTarget(options: ConnectOptions): Promise<Target> {
-  if (options.path !== undefined) return { family: Family.unix, address: options.path }
+  if (options.path !== undefined) return { family: 'unix', address: options.path }
   const { port } = options
   if (!Number.isInteger(port) || port < 0 || port > 65535) {
     throw Object.assign(new RangeError(`port should be >= 0 and < 65536. Received ${port}.`), {
@@ -382,8 +381,7 @@ async function resolveTarget(options: ConnectOptions): Promise<Target> {
   }
   const host = options.host ?? 'localhost'
   const literal = isIP(host)
-  if (literal !== 0)
-    return { family: literal === 4 ? Family.inet : Family.inet6, address: host, port }
+  if (literal !== 0) return { family: literal === 4 ? 'inet' : 'inet6', address: host, port }
   const { address, family } = await lookup(host)
-  return { family: family === 4 ? Family.inet : Family.inet6, address, port }
+  return { family: family === 4 ? 'inet' : 'inet6', address, port }
 }

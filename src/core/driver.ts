@@ -8,6 +8,7 @@ import {
   COMMAND_WORDS,
   COMPLETION_HEADER_WORDS,
   COMPLETION_WORDS,
+  Family,
   Op,
   SLOT_BITS,
 } from './binding'
@@ -15,6 +16,9 @@ import { Arena } from './arena'
 import { systemError } from './errors'
 
 const SLOT_MASK = (1 << SLOT_BITS) - 1
+
+/** The families of stream sockets. */
+export type SocketFamily = keyof typeof Family
 
 /** What a driver delivers completions to. */
 export interface Endpoint {
@@ -73,6 +77,16 @@ export class Driver {
     this.#capacity = all.commandCapacity
     this.arena = new Arena(native.arena)
     this.pool = Buffer.from(native.pool.buffer, native.pool.byteOffset, native.pool.byteLength)
+  }
+
+  /** Opens a socket. Its endpoint id, or -errno. */
+  open(family: SocketFamily): number {
+    return this.native.open(Family[family])
+  }
+
+  /** Closes an endpoint that nobody has registered for. */
+  discard(id: number): void {
+    this.queue(Op.close, id, 0, 0)
   }
 
   /** Queues a command; it reaches the kernel before the event loop next sleeps. */
@@ -158,6 +172,6 @@ export class Driver {
   #drop(opcode: number, result: number): void {
     this.#strays++
     // A descriptor nobody waits for any more is not leaked.
-    if (opcode === Op.accept && result >= 0) this.queue(Op.close, result, 0, 0)
+    if (opcode === Op.accept && result >= 0) this.discard(result)
   }
 }

@@ -6,12 +6,11 @@
 import { isIP } from 'node:net'
 import { Acceptor } from './acceptor'
 import type { AcceptorHandler } from './acceptor'
-import { Family, Op } from './binding'
 import type { SocketName } from './binding'
 import { watch } from './cancellation'
 import type { Cancellable } from './cancellation'
 import { Connection, defaultPool, requireDriver } from './connection'
-import type { Driver } from './driver'
+import type { Driver, SocketFamily } from './driver'
 import { Errno, UringError, systemError } from './errors'
 import type { Pool } from './pool'
 
@@ -52,8 +51,9 @@ export class Listener implements AcceptorHandler {
   }
 
   /** @internal */
-  start(backlog: number): number {
-    return this.#acceptor.listen(backlog)
+  start(address: string, port: number, backlog: number): number {
+    const status = this.#acceptor.bind(address, port, 0)
+    return status === 0 ? this.#acceptor.listen(backlog) : status
   }
 
   onAccept(id: number): void {
@@ -130,7 +130,7 @@ export class Listener implements AcceptorHandler {
   /** Refuses connects from now on and closes connections that nobody has taken. May be called again. */
   close(): Promise<void> {
     this.#closing ??= new Promise((resolve) => {
-      for (const id of this.#accepted) this.#driver.queue(Op.close, id, 0, 0)
+      for (const id of this.#accepted) this.#driver.discard(id)
       this.#accepted = []
       for (const waiter of this.#waiters) waiter.resolve(null)
       this.#waiters = []
@@ -157,13 +157,12 @@ function listenNow(options: ListenOptions): Listener {
   if (options.path === undefined && literal === 0) {
     throw new UringError('ERR_URING_DRIVER', `listen() takes an IP address, not '${address}'`)
   }
-  const family =
-    options.path !== undefined ? Family.unix : literal === 4 ? Family.inet : Family.inet6
-  const id = driver.native.open(family)
+  const family: SocketFamily =
+    options.path !== undefined ? 'unix' : literal === 4 ? 'inet' : 'inet6'
+  const id = driver.open(family)
   if (id < 0) throw systemError(id, 'listen', address, port)
   const listener = new Listener(driver, id, options.pool ?? defaultPool(driver))
-  let status = driver.native.bind(id, address, port ?? 0, 0)
-  if (status === 0) status = listener.start(options.backlog ?? 511)
+  const status = listener.start(address, port ?? 0, options.backlog ?? 511)
   if (status === 0) return listener
   void listener.close()
   throw systemError(status, 'listen', address, port)
