@@ -1,0 +1,12 @@
+/*
+ * `npm test`: setup, then Jest with the arguments given. Socket tests run on both drivers by
+ * themselves; URING_NET_DRIVER=uring or =epoll limits them to one.
+ */
+import { handOver, main } from './lib/process.mjs'
+import { setup } from './setup.mjs'
+
+await main(async (args) => {
+  await setup('test')
+  // --expose-gc: lifetime tests collect garbage on purpose.
+  await handOver(['--expose-gc', 'node_modules/jest/bin/jest.js', ...args])
+})
