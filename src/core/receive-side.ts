@@ -1,0 +1,156 @@
+/**
+ * The receiving half of a channel. Owns the receive operation and the bytes that arrived while nobody was reading.
+ *
+ * Between readStop and readStart nothing is delivered (R1): what arrives is kept in order, and the first such arrival
+ * stops the kernel from receiving more (R2). A short pause therefore costs nothing.
+ */
+import { Op } from './binding'
+import type { Driver } from './driver'
+import { Errno } from './errors'
+import { Operation } from './operation'
+
+/** Takes what arrives on a channel. */
+export interface ChannelHandler {
+  /** Bytes [offset, offset + length) of `memory`, valid only during the call (R3: copy what is to last). */
+  onBytes(memory: Buffer, offset: number, length: number): void
+  /** End of stream, once. */
+  onEnd(): void
+  /** The receive side failed, once; nothing more will arrive. */
+  onReceiveError(errno: number): void
+}
+
+/** Kept in the place of bytes when the end of the stream (0) or an error (-errno) comes while nobody is reading. */
+type Held = Buffer | number
+
+export class ReceiveSide {
+  /** Bytes delivered so far. */
+  bytesDelivered = 0
+  handler: ChannelHandler
+
+  readonly #driver: Driver
+  readonly #id: number
+  readonly #operation = new Operation()
+  #isReading = false
+  /** Nothing more will arrive: end of stream or an error was seen. */
+  #isEnded = false
+  #isClosed = false
+  #held: Held[] = []
+  #isDelivering = false
+
+  constructor(driver: Driver, id: number, handler: ChannelHandler) {
+    this.#driver = driver
+    this.#id = id
+    this.handler = handler
+  }
+
+  get isReading(): boolean {
+    return this.#isReading
+  }
+
+  /** Whether it waits for the peer: reading, and more may come. */
+  get isActive(): boolean {
+    return this.#isReading && !this.#isEnded
+  }
+
+  start(): void {
+    this.#isReading = true
+    if (this.#held.length > 0) this.#deliverHeldLater()
+    else this.#receive()
+  }
+
+  stop(): void {
+    this.#isReading = false
+  }
+
+  /** The channel is closing: nothing is delivered any more. The driver ends the operation. */
+  close(): void {
+    this.#isClosed = true
+    this.#held = []
+  }
+
+  /** See Channel.keep. */
+  keep(memory: Buffer, offset: number, length: number): void {
+    this.#held.unshift(copyOf(memory, offset, length))
+    this.bytesDelivered -= length
+    this.#stopReceiving()
+  }
+
+  /** See Channel.keepEnd. */
+  keepEnd(status: number): void {
+    this.#held.push(status)
+  }
+
+  /** Takes a completion of the receive operation. True when the handler was called. */
+  complete(result: number, more: boolean, offset: number): boolean {
+    if (!this.#operation.complete(more)) {
+      this.#driver.stray()
+      return false
+    }
+    if (this.#isClosed) return false
+    const isDeliverable = this.#isReading && this.#held.length === 0
+    if (result > 0) {
+      if (!isDeliverable) {
+        this.#held.push(copyOf(this.#driver.pool, offset, result))
+        this.#stopReceiving()
+        return false
+      }
+      // Before the handler runs: it may throw, and the operation must go on.
+      if (!more) this.#receive()
+      this.bytesDelivered += result
+      this.handler.onBytes(this.#driver.pool, offset, result)
+      return true
+    }
+    if (result === Errno.ENOBUFS || result === Errno.ECANCELED) {
+      if (isDeliverable) this.#receive()
+      return false
+    }
+    this.#isEnded = true
+    if (!isDeliverable) {
+      this.#held.push(result)
+      return false
+    }
+    this.#deliver(result)
+    return true
+  }
+
+  #receive(): void {
+    if (this.#isEnded || this.#isClosed || !this.#operation.isIdle) return
+    this.#operation.submit()
+    this.#driver.queue(Op.receive, this.#id, 0, 0)
+  }
+
+  #stopReceiving(): void {
+    if (this.#operation.cancel()) this.#driver.queue(Op.cancel, this.#id, Op.receive, 0)
+  }
+
+  /** One item in each immediate, so that ticks run between them as between libuv's callbacks (E2). */
+  #deliverHeldLater(): void {
+    if (this.#isDelivering) return
+    this.#isDelivering = true
+    setImmediate(() => {
+      this.#isDelivering = false
+      if (!this.#isReading || this.#isClosed) return
+      const held = this.#held.shift()
+      if (this.#held.length > 0) this.#deliverHeldLater()
+      else this.#receive()
+      if (held !== undefined) this.#deliver(held)
+    })
+  }
+
+  #deliver(held: Held): void {
+    if (typeof held === 'object') {
+      this.bytesDelivered += held.length
+      this.handler.onBytes(held, 0, held.length)
+    } else if (held === 0) {
+      this.handler.onEnd()
+    } else {
+      this.handler.onReceiveError(held)
+    }
+  }
+}
+
+function copyOf(memory: Buffer, offset: number, length: number): Buffer {
+  const copy = Buffer.allocUnsafeSlow(length)
+  memory.copy(copy, 0, offset, offset + length)
+  return copy
+}

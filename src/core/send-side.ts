@@ -1,0 +1,312 @@
+/**
+ * The sending half of a channel. Owns the send operation, and the bytes accepted for sending until the kernel has them.
+ *
+ * What it accepts it accepts whole (W1), copied before the call returns, except what the kernel has taken by then (W2).
+ * One send is in flight; later ones wait here, then the shutdown, in order, without further calls (W3). After a failure
+ * nothing is sent any more, and every waiting callback gets the error once (W5).
+ */
+import { Op } from './binding'
+import type { Driver } from './driver'
+import { Errno } from './errors'
+import { Operation } from './operation'
+
+/** Learns, once, when the kernel has taken the last byte of a send (0) or why it never will (-errno) (W4). */
+export interface SendRequest {
+  /** `taken`: how many of the bytes, from the first on, the kernel has taken. All of them when status is 0. */
+  onSent(status: number, taken: number): void
+}
+
+/** Learns, once, that the FIN is out (0) or could not be sent (-errno). */
+export interface ShutdownRequest {
+  onShutdown(status: number): void
+}
+
+/** What the send calls answer. Negative values are -errno: nothing was accepted and nothing follows. */
+export const Sent = {
+  /** Accepted; request.onSent follows. */
+  pending: 0,
+  /** The kernel has all of it already; request.onSent does NOT follow. */
+  done: 1,
+} as const
+
+/** Above this, bytes are offered to the kernel at once from the caller's memory instead of being copied first. */
+const copyBytesMax = 16384
+
+/** A send that waits for the one in flight. */
+type WaitingSend =
+  /** A copy that only this side knows (W2). */
+  | { bytes: Buffer; length: number; request: SendRequest }
+  /** An arena block that its owner has lent. */
+  | { block: number; length: number; request: SendRequest }
+
+export class SendSide {
+  /** Bytes accepted so far. */
+  bytesAccepted = 0
+
+  readonly #driver: Driver
+  readonly #id: number
+  readonly #operation = new Operation()
+  /** The request in flight; null when there is none. */
+  #request: SendRequest | null = null
+  /** Its arena block, to be released; -1 when the bytes are a heap block of the driver's or lent by their owner. */
+  #block = -1
+  /** What the operation in flight is to send. */
+  #length = 0
+  /** Bytes of the request in flight that the kernel took before its operation was submitted. */
+  #takenBefore = 0
+  #waiting: WaitingSend[] = []
+  #waitingBytes = 0
+  /** The -errno of the first failed send. */
+  #poison = 0
+  #shutdown: ShutdownRequest | null = null
+  #isClosed = false
+
+  constructor(driver: Driver, id: number) {
+    this.#driver = driver
+    this.#id = id
+  }
+
+  /** Whether something accepted has not ended yet. */
+  get isActive(): boolean {
+    return this.#request !== null || this.#shutdown !== null
+  }
+
+  get waitingSends(): number {
+    return this.#waiting.length
+  }
+
+  /** Bytes accepted that the kernel has not taken, as far as is known here. */
+  get queuedBytes(): number {
+    return (this.#request === null ? 0 : this.#length) + this.#waitingBytes
+  }
+
+  /** See Channel.send. */
+  send(bytes: Uint8Array, request: SendRequest, mayFinish: boolean): number {
+    const { length } = bytes
+    const refusal = this.#refusal()
+    if (refusal !== 0) return refusal
+    if (this.#request !== null) return this.#wait({ bytes: copyOf(bytes), length, request })
+    if (length === 0) return this.#sendNothing(request, mayFinish)
+    // An answer that may not be `done` would have to be put off: a little more copying is cheaper.
+    if (length <= copyBytesMax || (!mayFinish && length <= 4 * copyBytesMax)) {
+      const block = this.#driver.arena.allocate(length)
+      if (block >= 0) {
+        this.#driver.arena.bytes.set(bytes, block)
+        return this.#sendBlock(block, length, request)
+      }
+    }
+    return this.#sendNow(bytes, request, mayFinish)
+  }
+
+  /** See Channel.sendGather. */
+  sendGather(
+    chunks: readonly Uint8Array[],
+    total: number,
+    request: SendRequest,
+    mayFinish: boolean,
+  ): number {
+    const block = this.#blockFor(total)
+    if (block < 0) return this.send(Buffer.concat(chunks, total), request, mayFinish)
+    let at = block
+    for (const chunk of chunks) {
+      this.#driver.arena.bytes.set(chunk, at)
+      at += chunk.length
+    }
+    return this.#sendBlock(block, total, request)
+  }
+
+  /** See Channel.sendString. */
+  sendString(text: string, encoding: BufferEncoding, request: SendRequest): number {
+    const isLatin1 = encoding === 'latin1'
+    const isUtf8 = encoding === 'utf8' || encoding === 'utf-8'
+    if ((isLatin1 || isUtf8) && text.length <= copyBytesMax) {
+      const length = isLatin1 ? text.length : Buffer.byteLength(text)
+      const block = this.#blockFor(length)
+      if (block >= 0) {
+        const { bytes } = this.#driver.arena
+        if (isLatin1) bytes.latin1Write(text, block, length)
+        else bytes.utf8Write(text, block, length)
+        return this.#sendBlock(block, length, request)
+      }
+    }
+    return this.send(Buffer.from(text, encoding), request, true)
+  }
+
+  /** See Channel.sendOwned. */
+  sendOwned(block: number, length: number, request: SendRequest): number {
+    const refusal = this.#refusal()
+    if (refusal !== 0) return refusal
+    if (this.#request !== null) return this.#wait({ block, length, request })
+    if (length === 0) return this.#sendNothing(request, false)
+    this.#sendBlock(block, length, request)
+    this.#block = -1
+    return Sent.pending
+  }
+
+  /** See Channel.cancelSend. */
+  cancel(request: SendRequest): void {
+    if (request === this.#request) {
+      if (this.#operation.cancel()) this.#driver.queue(Op.cancel, this.#id, Op.send, 0)
+      return
+    }
+    const index = this.#waiting.findIndex((waiting) => waiting.request === request)
+    if (index < 0) return
+    const [{ length }] = this.#waiting.splice(index, 1) as [WaitingSend]
+    this.#waitingBytes -= length
+    this.bytesAccepted -= length
+    setImmediate(() => request.onSent(Errno.ECANCELED, 0))
+  }
+
+  /** See Channel.shutdown. */
+  shutdown(request: ShutdownRequest): number {
+    const refusal = this.#refusal()
+    if (refusal !== 0) return refusal
+    this.#shutdown = request
+    if (this.#request === null) this.#driver.queue(Op.shutdown, this.#id, 0, 0)
+    return 0
+  }
+
+  /** The channel is closing: nothing is accepted any more. The driver ends the operation. */
+  close(): void {
+    this.#isClosed = true
+  }
+
+  /** The channel is closed: ends what never started. True when there was something. */
+  abandon(): boolean {
+    const hadWaiting = this.#waiting.length > 0 || this.#shutdown !== null
+    if (hadWaiting) this.#failWaiting(Errno.ECANCELED)
+    return hadWaiting
+  }
+
+  /** Takes the completion of the send operation. True when the request was told. */
+  complete(result: number, extra: number): boolean {
+    const request = this.#request
+    if (request === null || !this.#operation.complete(false)) {
+      this.#driver.stray()
+      return false
+    }
+    // A count other than the one asked for would be a defect of the driver; it must not pass for success.
+    const status = result === this.#length ? 0 : result < 0 ? result : Errno.EPIPE
+    const taken = this.#takenBefore + (result >= 0 ? result : extra)
+    if (this.#block >= 0) this.#driver.arena.release(this.#block)
+    this.#block = -1
+    this.#request = null
+    const isUntouched = status === Errno.ECANCELED && taken === 0
+    if (status < 0 && !isUntouched && this.#poison === 0) this.#poison = status
+    // Before the request is told: it may throw, and what waits must go on.
+    if (this.#waiting.length > 0 || this.#shutdown !== null) this.#advance()
+    request.onSent(status, taken)
+    return true
+  }
+
+  /** Takes the completion of the shutdown. True when the request was told. */
+  completeShutdown(status: number): boolean {
+    const request = this.#shutdown
+    if (request === null || this.#request !== null) {
+      this.#driver.stray()
+      return false
+    }
+    this.#shutdown = null
+    request.onShutdown(status)
+    return true
+  }
+
+  #refusal(): number {
+    if (this.#poison !== 0) return this.#poison
+    return this.#isClosed ? Errno.ECANCELED : 0
+  }
+
+  /** A block to copy `length` bytes to, or -1 when another way has to be taken. */
+  #blockFor(length: number): number {
+    if (length === 0 || length > copyBytesMax) return -1
+    if (this.#request !== null || this.#refusal() !== 0) return -1
+    return this.#driver.arena.allocate(length)
+  }
+
+  #wait(waiting: WaitingSend): number {
+    this.#waiting.push(waiting)
+    this.#waitingBytes += waiting.length
+    this.bytesAccepted += waiting.length
+    return Sent.pending
+  }
+
+  #sendNothing(request: SendRequest, mayFinish: boolean): number {
+    if (mayFinish) return Sent.done
+    this.#start(request, 0, -1, 0)
+    setImmediate(() => this.complete(0, 0))
+    return Sent.pending
+  }
+
+  #sendBlock(block: number, length: number, request: SendRequest): number {
+    this.bytesAccepted += length
+    this.#start(request, length, block, 0)
+    this.#driver.queue(Op.send, this.#id, block, length)
+    return Sent.pending
+  }
+
+  #sendNow(bytes: Uint8Array, request: SendRequest, mayFinish: boolean): number {
+    const { length } = bytes
+    const taken = this.#driver.native.sendNow(this.#id, bytes, 0, length)
+    if (taken < 0) {
+      // The native side refuses with ENOBUFS before the first byte; after any other error nothing may follow (W5).
+      if (taken !== Errno.ENOBUFS) this.#poison = taken
+      return taken
+    }
+    this.bytesAccepted += length
+    if (taken === length && mayFinish) return Sent.done
+    this.#start(request, length - taken, -1, taken)
+    if (taken === length) setImmediate(() => this.complete(0, 0))
+    return Sent.pending
+  }
+
+  #start(request: SendRequest, length: number, block: number, takenBefore: number): void {
+    this.#operation.submit()
+    this.#request = request
+    this.#length = length
+    this.#block = block
+    this.#takenBefore = takenBefore
+  }
+
+  /** After a send has ended: starts the next one, or the shutdown, or fails what waited. */
+  #advance(): void {
+    if (this.#poison !== 0) {
+      this.#failWaiting(this.#poison)
+      return
+    }
+    if (this.#isClosed) return
+    const next = this.#waiting.shift()
+    if (next === undefined) {
+      this.#driver.queue(Op.shutdown, this.#id, 0, 0)
+      return
+    }
+    this.#waitingBytes -= next.length
+    this.bytesAccepted -= next.length
+    const answer =
+      'bytes' in next
+        ? this.send(next.bytes, next.request, false)
+        : this.sendOwned(next.block, next.length, next.request)
+    if (answer < 0) {
+      // It was accepted: it cannot be refused any more, only fail.
+      this.#poison = answer
+      setImmediate(() => next.request.onSent(answer, 0))
+      this.#failWaiting(answer)
+    }
+  }
+
+  /** Every waiting callback gets the error, once, each in its own turn so that one that throws stops no other. */
+  #failWaiting(status: number): void {
+    const waiting = this.#waiting
+    const shutdown = this.#shutdown
+    this.#waiting = []
+    this.#waitingBytes = 0
+    this.#shutdown = null
+    for (const { request } of waiting) setImmediate(() => request.onSent(status, 0))
+    if (shutdown !== null) setImmediate(() => shutdown.onShutdown(status))
+  }
+}
+
+function copyOf(bytes: Uint8Array): Buffer {
+  const copy = Buffer.allocUnsafeSlow(bytes.length)
+  copy.set(bytes)
+  return copy
+}
