@@ -3,11 +3,13 @@
  * active driver. Replaces one thing: where the listening handle comes from. What cannot be opened on the driver is left
  * to net.js, whose own attempt then succeeds or gives Node's own error.
  */
+import { channel } from 'node:diagnostics_channel'
 import * as net from 'node:net'
 import { active } from '../core/active'
 import { internals } from './node-internals'
-import { PipeServerHandle, TcpServerHandle } from './server-handle'
-import type { ServerHandle } from './server-handle'
+import { Socket } from './net-socket'
+import { PipeServerHandle, ServerHandle, TcpServerHandle } from './server-handle'
+import type { OnConnection } from './server-handle'
 
 /** net.js's setupListenHandle; a path has port -1 and addressType -1. */
 type Listen2 = (
@@ -23,6 +25,15 @@ type Listen2 = (
 interface ServerInternals extends net.Server {
   _handle: object | null
   _listen2: Listen2
+  _connections: number
+  allowHalfOpen: boolean
+  pauseOnConnect: boolean
+  noDelay: boolean
+  keepAlive: boolean
+  /** Seconds. */
+  keepAliveInitialDelay: number
+  highWaterMark: number
+  blockList?: unknown
 }
 
 const base = (net.Server.prototype as ServerInternals)._listen2
@@ -40,6 +51,43 @@ const listenOnDriver: Listen2 = function (address, port, addressType, backlog, f
     if (typeof handle === 'object') server._handle = handle
   }
   base.call(this, address, port, addressType, backlog, fd, flags)
+  if (server._handle instanceof ServerHandle) connectThrough(server, server._handle)
+}
+
+const serverSocketChannel = channel('net.server.socket')
+
+/**
+ * Has accepted sockets built as instances of this package's Socket. What is more than that (errors, drops, block lists)
+ * is left to net.js's own onconnection.
+ */
+function connectThrough(server: ServerInternals, handle: ServerHandle): void {
+  const nodes = handle.onconnection
+  const ours: OnConnection = function (this: ServerHandle, status, accepted) {
+    const isPlain = server.maxConnections == null && server.blockList === undefined
+    if (status !== 0 || accepted === undefined || !isPlain) nodes?.call(this, status, accepted)
+    else connected(server, accepted)
+  }
+  handle.onconnection = ours
+}
+
+function connected(server: ServerInternals, handle: object): void {
+  const options = {
+    handle,
+    allowHalfOpen: server.allowHalfOpen,
+    pauseOnCreate: server.pauseOnConnect,
+    readable: true,
+    writable: true,
+    readableHighWaterMark: server.highWaterMark,
+    writableHighWaterMark: server.highWaterMark,
+  }
+  const socket = new Socket(options) as Socket & { server: net.Server; _server: net.Server }
+  if (server.noDelay) socket.setNoDelay(true)
+  if (server.keepAlive) socket.setKeepAlive(true, server.keepAliveInitialDelay * 1000)
+  server._connections++
+  socket.server = server
+  socket._server = server
+  server.emit('connection', socket)
+  if (serverSocketChannel.hasSubscribers) serverSocketChannel.publish({ socket })
 }
 
 function createHandle(

@@ -6,7 +6,7 @@
 import * as net from 'node:net'
 import { active } from '../core/active'
 import { internals } from './node-internals'
-import { PipeHandle, StreamHandle, TcpHandle } from './stream-handle'
+import { PipeHandle, StreamHandle, TcpHandle, isOurs } from './stream-handle'
 import type { SocketInternals, WritevEntry } from './stream-handle'
 
 type Callback = (error?: Error | null) => void
@@ -89,10 +89,7 @@ export class Socket extends net.Socket {
   }
 }
 
-if (driver !== undefined) {
-  StreamHandle.plainPrototype = net.Socket.prototype
-  StreamHandle.socketPrototype = Socket.prototype
-}
+Object.defineProperty(Socket.prototype, isOurs, { value: true })
 
 function isNormalized(args: unknown): args is ConnectArguments {
   return Array.isArray(args) && Object.getOwnPropertySymbols(args).length > 0

@@ -9,11 +9,15 @@ import type { AcceptorHandler } from '../core/acceptor'
 import type { SocketName } from '../core/channel'
 import type { Driver } from '../core/driver'
 import { Errno } from '../core/errors'
+import { runIn } from './async-scope'
 import { PipeHandle, TcpHandle } from './stream-handle'
+
+/** Called with the handle of an accepted connection, or -errno of accept(2). */
+export type OnConnection = (this: ServerHandle, status: number, handle?: object) => void
 
 export abstract class ServerHandle implements AcceptorHandler {
   /** Set by net.js, which expects to be called with this handle as `this`. */
-  onconnection: ((status: number, handle?: object) => void) | undefined
+  onconnection: OnConnection | undefined
 
   protected readonly driver: Driver
   protected readonly acceptor: Acceptor
@@ -37,15 +41,11 @@ export abstract class ServerHandle implements AcceptorHandler {
   }
 
   onAccept(id: number): void {
-    this.#resource.runInAsyncScope(this.#connect, this, id)
-  }
-
-  #connect(id: number): void {
-    this.onconnection?.(0, this.handleFor(id))
+    runIn(this.driver, this.#resource, () => this.onconnection?.(0, this.handleFor(id)))
   }
 
   onAcceptError(errno: number): void {
-    this.#resource.runInAsyncScope(() => this.onconnection?.(errno))
+    runIn(this.driver, this.#resource, () => this.onconnection?.(errno))
   }
 
   close(callback?: () => void): void {
@@ -53,7 +53,7 @@ export abstract class ServerHandle implements AcceptorHandler {
     this.#isClosed = true
     this.acceptor.close(() => {
       this.#resource.emitDestroy()
-      if (callback !== undefined) this.#resource.runInAsyncScope(callback, this)
+      if (callback !== undefined) runIn(this.driver, this.#resource, callback)
     })
   }
 

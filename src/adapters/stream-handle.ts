@@ -12,6 +12,7 @@ import { Channel, Sent } from '../core/channel'
 import type { ChannelHandler, SendRequest, SocketName } from '../core/channel'
 import type { Driver, SocketFamily } from '../core/driver'
 import { Errno, systemError } from '../core/errors'
+import { runIn } from './async-scope'
 import { internals } from './node-internals'
 import type { JSStream, NodeInternals } from './node-internals'
 
@@ -54,34 +55,52 @@ interface ShutdownRequest {
 
 function noop(): void {}
 
+/** Marks the sockets whose write path is ours, so that received bytes may take the short path too. */
+export const isOurs = Symbol('uring-net.socket')
+
+function isOurSocket(owner: SocketInternals): boolean {
+  return owner[isOurs] === true
+}
+
 /** A write that a native consumer (TLS, HTTP/2) or a plain net.Socket handed to onwrite. */
 class NativeWrite implements SendRequest {
-  readonly #handle: JSStream
+  readonly #handle: StreamHandle
   readonly #request: object
 
-  constructor(handle: JSStream, request: object) {
+  constructor(handle: StreamHandle, request: object) {
     this.#handle = handle
     this.#request = request
   }
 
   onSent(status: number): void {
-    this.#handle.finishWrite(this.#request, status)
+    // Also when what finishWrite calls throws.
+    if (status < 0 && status !== Errno.ECANCELED) this.#handle.failLater(status)
+    const { driver } = this.#handle
+    driver.call(this.#handle, this.#handle.finishWrite, this.#request, status, undefined)
   }
 }
 
+const writeWrapOptions = { requireManualDestroy: true }
+
 /** A write taken from the socket directly. Its callback runs in the async context of the write, as Node's WriteWrap does. */
 class SocketWrite extends AsyncResource implements SendRequest {
+  readonly #driver: Driver
   readonly #socket: SocketInternals
   readonly #callback: (error?: Error | null) => void
 
-  constructor(socket: SocketInternals, callback: (error?: Error | null) => void) {
-    super('WRITEWRAP', { requireManualDestroy: true })
+  constructor(driver: Driver, socket: SocketInternals, callback: (error?: Error | null) => void) {
+    super('WRITEWRAP', writeWrapOptions)
+    this.#driver = driver
     this.#socket = socket
     this.#callback = callback
   }
 
   onSent(status: number): void {
     this.emitDestroy()
+    this.#driver.call(this, this.#enter, status, undefined, undefined)
+  }
+
+  #enter(status: number): void {
     this.runInAsyncScope(this.#complete, this, status)
   }
 
@@ -108,12 +127,7 @@ export interface WritevEntry {
 export abstract class StreamHandle extends found.JSStream implements ChannelHandler {
   /** Set by net.js and read by it; TLS redefines it as an accessor. */
   reading = false
-  /** Given by net-socket: sockets that Node builds for this handle become ours by taking this prototype. */
-  static socketPrototype: object | undefined
-  /** The prototype a socket must have to be taken over so. */
-  static plainPrototype: object | undefined
-
-  protected readonly driver: Driver
+  readonly driver: Driver
   protected channel: Channel | undefined
   readonly #resource: AsyncResource
   #owner: SocketInternals | null = null
@@ -140,27 +154,14 @@ export abstract class StreamHandle extends found.JSStream implements ChannelHand
 
   set [found.owner](owner: SocketInternals | null) {
     this.#owner = owner
-    if (owner === null) return
-    const prototype: unknown = Object.getPrototypeOf(owner)
-    if (prototype === StreamHandle.plainPrototype && StreamHandle.socketPrototype !== undefined) {
-      Object.setPrototypeOf(owner, StreamHandle.socketPrototype)
-      this.#isDirect = owner[found.userBuffer] === null
-    } else {
-      this.#isDirect = this.isSocket(owner) && owner[found.userBuffer] === null
-    }
+    this.#isDirect =
+      owner !== null && isOurSocket(owner) && (owner[found.userBuffer] ?? null) === null
   }
 
   /** Every native consumer asks this before it attaches; from then on bytes go through readBuffer to whoever is on top. */
   get isStreamBase(): boolean {
     this.#isDirect = false
     return true
-  }
-
-  private isSocket(owner: object): boolean {
-    const { socketPrototype } = StreamHandle
-    return (
-      socketPrototype !== undefined && Object.prototype.isPrototypeOf.call(socketPrototype, owner)
-    )
   }
 
   // --- receiving ------------------------------------------------------------------------------------------------
@@ -192,15 +193,27 @@ export abstract class StreamHandle extends found.JSStream implements ChannelHand
 
   onBytes(memory: Buffer, offset: number, length: number): void {
     if (this.#isDirect) {
-      this.#resource.runInAsyncScope(this.#push, this, memory, offset, length)
-      return
+      this.driver.call(this, this.#enterPush, memory, offset, length)
+    } else {
+      this.driver.call(this, this.#emit, memory, offset, length)
     }
+  }
+
+  /**
+   * The long path, to whoever is attached. In a callback scope, as Node's own JSStreamSocket calls it: without one, an
+   * exception thrown by a tick between two native callbacks would abort the process.
+   */
+  #emit(memory: Buffer, offset: number, length: number): void {
     const userBuffer = this.#owner?.[found.userBuffer]
     if (userBuffer instanceof Uint8Array || userBuffer === true) {
       this.#fillUserBuffer(memory, offset, length)
       return
     }
     this.readBuffer(new Uint8Array(memory.buffer, memory.byteOffset + offset, length))
+  }
+
+  #enterPush(memory: Buffer, offset: number, length: number): void {
+    this.#resource.runInAsyncScope(this.#push, this, memory, offset, length)
   }
 
   /** The short path: what net.js's onStreamRead does for a socket without an onread buffer. */
@@ -234,13 +247,25 @@ export abstract class StreamHandle extends found.JSStream implements ChannelHand
   }
 
   onEnd(): void {
-    this.emitEOF()
+    this.driver.call(this, this.emitEOF, undefined, undefined, undefined)
   }
 
   onReceiveError(errno: number): void {
-    this.#resource.runInAsyncScope(() => {
+    runIn(this.driver, this.#resource, () => {
       this.#owner?._unrefTimer()
       this.#owner?.destroy(systemError(errno, 'read'))
+    })
+  }
+
+  /**
+   * After a native consumer's write has failed. Http2Session stops reading while it has more to write, and a TLSWrap
+   * whose write failed never writes again: the end of the connection would never be seen. As with a failed write of
+   * net.js's own, the socket is destroyed, unless reading tells of the failure by itself.
+   */
+  failLater(status: number): void {
+    setImmediate(() => {
+      if (this.channel?.isReading === true || this.#isClosed) return
+      this.#resource.runInAsyncScope(() => this.#owner?.destroy(systemError(status, 'write')))
     })
   }
 
@@ -266,7 +291,7 @@ export abstract class StreamHandle extends found.JSStream implements ChannelHand
     callback: (error?: Error | null) => void,
   ): void {
     const channel = this.channel!
-    const write = new SocketWrite(socket, callback)
+    const write = new SocketWrite(this.driver, socket, callback)
     const status =
       typeof chunk === 'string'
         ? channel.sendString(chunk, encoding, write)
@@ -283,7 +308,7 @@ export abstract class StreamHandle extends found.JSStream implements ChannelHand
     const buffers = entries.map(({ chunk, encoding }) =>
       typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk,
     )
-    const write = new SocketWrite(socket, callback)
+    const write = new SocketWrite(this.driver, socket, callback)
     const status = this.channel!.sendGather(buffers, totalOf(buffers), write, true)
     this.#dispatched(socket, status, callback)
   }
@@ -305,13 +330,13 @@ export abstract class StreamHandle extends found.JSStream implements ChannelHand
 
   /** net.js's _final. */
   shutdown(request: ShutdownRequest): number {
-    const { channel } = this
+    const { channel, driver } = this
     if (channel === undefined) return Errno.ENOTCONN
     const resource = new AsyncResource('SHUTDOWNWRAP', { requireManualDestroy: true })
     return channel.shutdown({
       onShutdown(status) {
         resource.emitDestroy()
-        resource.runInAsyncScope(request.oncomplete, request, status)
+        runIn(driver, resource, () => request.oncomplete(status))
       },
     })
   }
@@ -320,7 +345,11 @@ export abstract class StreamHandle extends found.JSStream implements ChannelHand
   onshutdown(request: object): number {
     const { channel } = this
     if (channel === undefined) return Errno.ENOTCONN
-    return channel.shutdown({ onShutdown: (status) => this.finishShutdown(request, status) })
+    return channel.shutdown({
+      onShutdown: (status) => {
+        this.driver.call(this, this.finishShutdown, request, status, undefined)
+      },
+    })
   }
 
   get bytesRead(): number {
@@ -357,8 +386,7 @@ export abstract class StreamHandle extends found.JSStream implements ChannelHand
     return this.channel!.connect(address, port, (status) => {
       resource.emitDestroy()
       // net.js drops oncomplete of an attempt that timed out.
-      if (request.oncomplete === undefined) return
-      resource.runInAsyncScope(request.oncomplete, request, status, this, request, true, true)
+      runIn(this.driver, resource, () => request.oncomplete?.(status, this, request, true, true))
     })
   }
 
@@ -384,7 +412,7 @@ export abstract class StreamHandle extends found.JSStream implements ChannelHand
     this.#isDirect = false
     const onClosed = (): void => {
       this.#resource.emitDestroy()
-      if (callback !== undefined) this.#resource.runInAsyncScope(callback, this)
+      if (callback !== undefined) runIn(this.driver, this.#resource, callback)
     }
     if (this.channel === undefined) setImmediate(onClosed)
     else this.channel.close(reset, onClosed)

@@ -229,6 +229,17 @@ export interface Binding {
     options: NativeOptions,
     dispatch: () => void,
   ): NativeDriver | number
+  /**
+   * Calls fn with receiver and three arguments in a callback scope of its own, as libuv's callbacks run: ticks and
+   * microtasks run when it returns. What it throws goes to the caller. Only from inside dispatch.
+   */
+  call<Receiver extends object, A, B, C>(
+    receiver: Receiver,
+    fn: (this: Receiver, a: A, b: B, c: C) => void,
+    a: A,
+    b: B,
+    c: C,
+  ): void
   /** Runs process.nextTick callbacks and microtasks that are due, as libuv callbacks do between each other. Only from inside dispatch. */
   runTicks(): void
 }

@@ -61,6 +61,10 @@ export class Driver {
   /** Endpoints and operations that keep the event loop alive. */
   #alive = 0
   #strays = 0
+  /** A completion is being delivered, at callback depth 0. */
+  #isDelivering = false
+  /** Ticks have not run since the delivery began. */
+  #needsTicks = false
 
   /** Makes a driver on this thread's event loop. Throws a system error when the kernel refuses. */
   constructor(binding: Binding, kind: DriverKind, options: Partial<NativeOptions> = {}) {
@@ -140,6 +144,26 @@ export class Driver {
     return this.native.close()
   }
 
+  /**
+   * Runs code of the program for a completion that is being delivered: in a callback scope, as Node runs callbacks of
+   * libuv, so that it may enter async contexts and call into Node's native parts. Ticks and microtasks run when it
+   * returns (E2). Outside a delivery (an immediate has a scope of its own) it is a plain call.
+   */
+  call<Receiver extends object, A, B, C>(
+    receiver: Receiver,
+    fn: (this: Receiver, a: A, b: B, c: C) => void,
+    a: A,
+    b: B,
+    c: C,
+  ): void {
+    if (!this.#isDelivering) {
+      fn.call(receiver, a, b, c)
+      return
+    }
+    this.#needsTicks = false
+    this.#binding.call(receiver, fn, a, b, c)
+  }
+
   /** A completion that no operation waited for: counted, and nothing else. */
   stray(): void {
     this.#strays++
@@ -153,19 +177,26 @@ export class Driver {
     const completions = this.#completions
     const count = completions[0]!
     let index = completions[1]!
-    while (index < count) {
-      const at = COMPLETION_HEADER_WORDS + index * COMPLETION_WORDS
-      const head = completions[at]!
-      const id = completions[at + 1]!
-      const result = completions[at + 2]!
-      const extra = completions[at + 3]!
-      completions[1] = ++index
-      const endpoint = this.#endpoints[id & SLOT_MASK]
-      if (endpoint === undefined || endpoint.id !== id) {
-        this.#drop(head & 0xff, result)
-      } else if (endpoint.complete(head & 0xff, result, head >> 8, extra)) {
-        this.#binding.runTicks()
+    this.#isDelivering = true
+    try {
+      while (index < count) {
+        const at = COMPLETION_HEADER_WORDS + index * COMPLETION_WORDS
+        const head = completions[at]!
+        const id = completions[at + 1]!
+        const result = completions[at + 2]!
+        const extra = completions[at + 3]!
+        completions[1] = ++index
+        const endpoint = this.#endpoints[id & SLOT_MASK]
+        if (endpoint === undefined || endpoint.id !== id) {
+          this.#drop(head & 0xff, result)
+          continue
+        }
+        this.#needsTicks = true
+        const isDue = endpoint.complete(head & 0xff, result, head >> 8, extra)
+        if (isDue && this.#needsTicks) this.#binding.runTicks()
       }
+    } finally {
+      this.#isDelivering = false
     }
   }
 

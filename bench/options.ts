@@ -1,0 +1,81 @@
+/**
+ * The command line of the benchmark. It never starts anything.
+ */
+import { parseArgs } from 'node:util'
+import type { Case, Target } from './matrix'
+import { CASES, TARGETS, selectCases, selectTargets } from './matrix'
+
+export interface Options {
+  cases: Case[]
+  targets: Target[]
+  trials: number
+  seconds: number
+  warmupSeconds: number
+  serverCpu: number
+  loadCpu: number
+  /** All cases, all targets, at least 5 trials of 3 s: only such a run may become "latest". */
+  isFull: boolean
+}
+
+export const USAGE = `npm run bench -- [options]
+  --cases a,b        ids or their beginnings; all of ${CASES.map((one) => one.id).join(', ')}
+  --targets a,b      all of ${TARGETS.join(', ')}
+  --trials N         rounds in which the targets alternate (5)
+  --seconds S        measured window of a trial (3)
+  --warmup S         load before the window (1)
+  --quick            2 trials of 1 s with a warm-up of 0.3 s
+  --server-cpu N     core of the server (1)
+  --load-cpu N       core of the load generator (0)
+  --help
+Results: bench/results/latest.{md,json,svg}; of a run with fewer cases, targets, trials or seconds: partial.*`
+
+/** Parses the arguments, or returns undefined when help is asked for. Throws on anything unknown. */
+export function parseOptions(args: string[]): Options | undefined {
+  const text = { type: 'string' } as const
+  const { values } = parseArgs({
+    args,
+    options: {
+      cases: text,
+      targets: text,
+      trials: text,
+      seconds: text,
+      warmup: text,
+      'server-cpu': text,
+      'load-cpu': text,
+      quick: { type: 'boolean' },
+      help: { type: 'boolean' },
+    },
+  })
+  if (values.help) return undefined
+  const quick = values.quick ?? false
+  const cases = values.cases ? selectCases(values.cases.split(',')) : [...CASES]
+  const targets = values.targets ? selectTargets(values.targets.split(',')) : [...TARGETS]
+  const trials = number('trials', values.trials, quick ? 2 : 5, 1)
+  const seconds = number('seconds', values.seconds, quick ? 1 : 3, 0.1)
+  const serverCpu = number('server-cpu', values['server-cpu'], 1, 0)
+  const loadCpu = number('load-cpu', values['load-cpu'], 0, 0)
+  return {
+    cases,
+    targets,
+    trials,
+    seconds,
+    warmupSeconds: number('warmup', values.warmup, quick ? 0.3 : 1, 0),
+    serverCpu,
+    loadCpu,
+    isFull:
+      cases.length === CASES.length &&
+      targets.length === TARGETS.length &&
+      trials >= 5 &&
+      seconds >= 3,
+  }
+}
+
+function number(name: string, value: string | undefined, fallback: number, min: number): number {
+  if (value === undefined) return fallback
+  const parsed = Number(value)
+  const needsWhole = name !== 'seconds' && name !== 'warmup'
+  if (value.trim() === '' || !(parsed >= min) || (needsWhole && !Number.isInteger(parsed))) {
+    throw new Error(`--${name} needs a ${needsWhole ? 'whole ' : ''}number of at least ${min}`)
+  }
+  return parsed
+}

@@ -1,0 +1,129 @@
+/**
+ * From trials to the figures of a report: medians with their spread, ratios to node:net, goals met or missed. Pure
+ * functions; it never prints.
+ */
+import type { Case, Goal, Metric, Target } from './matrix'
+import type { Trial } from './trial'
+
+export interface Spread {
+  median: number
+  min: number
+  max: number
+}
+
+/** What one target reached in one case, over its trials. */
+export interface Summary {
+  opsPerSecond: Spread
+  cpuUsPerOp: Spread
+  userUsPerOp: Spread
+  systemUsPerOp: Spread
+  p50Us: Spread | null
+  p99Us: Spread | null
+  serverBusy: Spread
+  loadBusy: Spread
+}
+
+/**
+ * Median of the target divided by median of node:net. Min and max are those of the rounds (the trials that followed
+ * each other), which shows how far the machine's moods reach.
+ */
+export type Ratios = Record<Metric, Spread | null>
+
+export interface Verdict {
+  goal: Goal
+  reached: number
+  isMet: boolean
+}
+
+export interface TargetResult {
+  target: Target
+  trials: Trial[]
+  /** Trials that failed, by message; they are in no median. */
+  failures: string[]
+  summary: Summary | null
+  ratios: Ratios | null
+  verdicts: Verdict[]
+}
+
+export interface CaseResult {
+  case: Case
+  targets: TargetResult[]
+}
+
+/** Outcomes of one target, in the order of the rounds. */
+export type Outcome = { trial: Trial } | { failure: string }
+
+export function median(values: readonly number[]): number {
+  if (values.length === 0) throw new Error('median of nothing')
+  const sorted = [...values].sort((a, b) => a - b)
+  const middle = sorted.length >> 1
+  const upper = sorted[middle] as number
+  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] as number) + upper) / 2
+}
+
+export function spread(values: readonly number[]): Spread {
+  return { median: median(values), min: Math.min(...values), max: Math.max(...values) }
+}
+
+export function summarise(trials: readonly Trial[]): Summary {
+  const all = (pick: (trial: Trial) => number) => spread(trials.map(pick))
+  const latency = (pick: (trial: Trial) => number | null) => {
+    const values = trials.map(pick).filter((value) => value !== null)
+    return values.length > 0 ? spread(values) : null
+  }
+  return {
+    opsPerSecond: all((trial) => trial.opsPerSecond),
+    cpuUsPerOp: all((trial) => trial.cpuUsPerOp),
+    userUsPerOp: all((trial) => trial.userUsPerOp),
+    systemUsPerOp: all((trial) => trial.systemUsPerOp),
+    p50Us: latency((trial) => trial.p50Us),
+    p99Us: latency((trial) => trial.p99Us),
+    serverBusy: all((trial) => trial.serverBusy),
+    loadBusy: all((trial) => trial.loadBusy),
+  }
+}
+
+/** The results of one case from the outcomes of every target, round by round. */
+export function evaluate(one: Case, outcomes: ReadonlyMap<Target, readonly Outcome[]>): CaseResult {
+  const base = outcomes.get('node') ?? []
+  const targets = [...outcomes].map(([target, own]): TargetResult => {
+    const trials = own.flatMap((outcome) => ('trial' in outcome ? [outcome.trial] : []))
+    const failures = own.flatMap((outcome) => ('failure' in outcome ? [outcome.failure] : []))
+    const summary = trials.length > 0 ? summarise(trials) : null
+    const ratios = target === 'node' ? null : compare(own, base)
+    const goals = one.goals.filter((goal) => goal.target === target)
+    const verdicts = ratios ? goals.flatMap((goal) => judge(goal, ratios)) : []
+    return { target, trials, failures, summary, ratios, verdicts }
+  })
+  return { case: one, targets }
+}
+
+function compare(own: readonly Outcome[], base: readonly Outcome[]): Ratios | null {
+  const ratio = (metric: Metric): Spread | null => {
+    const [ours, theirs] = [figures(own, metric), figures(base, metric)]
+    const known = (values: (number | null)[]) => values.filter((value) => value !== null)
+    if (known(ours).length === 0 || known(theirs).length === 0) return null
+    const rounds = ours.flatMap((value, round) => {
+      const other = theirs[round]
+      return value !== null && other ? [value / other] : []
+    })
+    const reached = median(known(ours)) / median(known(theirs))
+    return { median: reached, min: Math.min(reached, ...rounds), max: Math.max(reached, ...rounds) }
+  }
+  const opsPerSecond = ratio('opsPerSecond')
+  if (!opsPerSecond) return null
+  return { opsPerSecond, cpuUsPerOp: ratio('cpuUsPerOp'), p50Us: ratio('p50Us') }
+}
+
+function figures(outcomes: readonly Outcome[], metric: Metric): (number | null)[] {
+  return outcomes.map((outcome) => ('trial' in outcome ? outcome.trial[metric] : null))
+}
+
+function judge(goal: Goal, ratios: Ratios): Verdict[] {
+  const reached = ratios[goal.metric]?.median
+  if (reached === undefined) return []
+  // Judged as printed, with two decimals: a table must not say "0.70, missed" of a goal of 0.70.
+  const shown = Math.round(reached * 100) / 100
+  const isMet = goal.bound === 'at least' ? shown >= goal.ratio : shown <= goal.ratio
+  return [{ goal, reached, isMet }]
+}

@@ -1,0 +1,246 @@
+// Table of contents of the addon: its exports, what it keeps per environment, and how an
+// environment's drivers end with it. One addon serves several drivers in one environment (module
+// registries of a test runner) and every worker.
+#include <napi.h>
+#include <sys/utsname.h>
+#include <uv.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "contract.h"
+#include "driver_object.h"
+#include "epoll_driver.h"
+#include "probe.h"
+#include "uring_driver.h"
+
+namespace uring_net {
+
+namespace {
+
+// Everything of one environment. Deletes itself when the environment has ended and the last
+// driver's libuv handles are closed; the engine's finalizers may run before that, so none of them
+// may own this.
+class Environment final : public DriverOwner {
+ public:
+  static Environment* Create(napi_env env);
+
+  Napi::Value CreateDriver(const Napi::CallbackInfo& info);
+  void RunTicks() override;
+  void OnDriverGone(Driver* driver) override;
+  // process.exit() ends the main thread without its clean-up hooks.
+  void SubmitAtExit();
+
+ private:
+  explicit Environment(napi_env env) : env_(env), thread_(std::this_thread::get_id()) {}
+  ~Environment() = default;
+  static void OnCleanup(napi_async_cleanup_hook_handle hook, void* data);
+  void FinishWhenEmpty();
+
+  napi_env env_;
+  const std::thread::id thread_;
+  napi_async_cleanup_hook_handle hook_ = nullptr;
+  napi_async_context ticks_ = nullptr;
+  napi_ref ticks_resource_ = nullptr;
+  bool ending_ = false;
+  // Drivers with libuv handles, closed ones included.
+  std::vector<Driver*> drivers_;
+  std::vector<std::unique_ptr<DriverHandle>> handles_;
+};
+
+// Environments alive in this process, for SubmitAtExit.
+std::mutex environments_mutex;
+std::vector<Environment*>& Environments() {
+  static auto* environments = new std::vector<Environment*>();
+  return *environments;
+}
+
+void SubmitAllAtExit() {
+  const std::lock_guard<std::mutex> lock(environments_mutex);
+  for (Environment* environment : Environments()) environment->SubmitAtExit();
+}
+
+Environment* Environment::Create(napi_env env) {
+  auto* environment = new Environment(env);
+  napi_add_async_cleanup_hook(env, OnCleanup, environment, &environment->hook_);
+  const std::lock_guard<std::mutex> lock(environments_mutex);
+  static const bool registered = std::atexit(SubmitAllAtExit) == 0;
+  (void)registered;
+  Environments().push_back(environment);
+  return environment;
+}
+
+void Environment::SubmitAtExit() {
+  // A ring belongs to the thread that made it.
+  if (thread_ != std::this_thread::get_id()) return;
+  for (Driver* driver : drivers_) {
+    if (!driver->closed()) driver->Submit();
+  }
+}
+
+Napi::Value Environment::CreateDriver(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  const auto refuse = [env](int error) { return Napi::Number::New(env, error); };
+  Options options;
+  if (!info[0].IsString() || !info[1].IsObject() || !info[2].IsFunction()) return refuse(-EINVAL);
+  const std::string kind = info[0].As<Napi::String>().Utf8Value();
+  if (!ReadOptions(info[1].As<Napi::Object>(), &options)) return refuse(-EINVAL);
+  uv_loop_t* loop = nullptr;
+  if (napi_get_uv_event_loop(env, &loop) != napi_ok) return refuse(-EINVAL);
+  std::unique_ptr<Driver> driver;
+  if (kind == "uring") {
+    driver = std::make_unique<UringDriver>(env_, this, options);
+  } else if (kind == "epoll") {
+    driver = std::make_unique<EpollDriver>(env_, this, options);
+  } else {
+    return refuse(-EINVAL);
+  }
+  const int error = driver->Start(loop, info[2]);
+  if (error != 0) return refuse(error);
+  handles_.push_back(std::make_unique<DriverHandle>());
+  DriverHandle* handle = handles_.back().get();
+  handle->driver = driver.get();
+  drivers_.push_back(driver.release());
+  const Napi::Value object = MakeDriverObject(env, handle);
+  if (!object.IsEmpty()) return object;
+  Driver* refused = handle->driver;
+  handle->driver = nullptr;
+  refused->Shutdown(true);
+  return refuse(-ENOMEM);
+}
+
+// Opening and closing a callback scope at depth 0 drains process.nextTick callbacks and microtasks;
+// exceptions in them go to 'uncaughtException'.
+void Environment::RunTicks() {
+  if (ticks_ == nullptr) {
+    napi_value resource = nullptr;
+    napi_value name = nullptr;
+    napi_create_object(env_, &resource);
+    napi_create_string_utf8(env_, "URING_NET", NAPI_AUTO_LENGTH, &name);
+    if (napi_async_init(env_, resource, name, &ticks_) != napi_ok) return;
+    napi_create_reference(env_, resource, 1, &ticks_resource_);
+  }
+  napi_value resource = nullptr;
+  napi_get_reference_value(env_, ticks_resource_, &resource);
+  napi_callback_scope scope = nullptr;
+  if (napi_open_callback_scope(env_, resource, ticks_, &scope) != napi_ok) return;
+  napi_close_callback_scope(env_, scope);
+}
+
+void Environment::OnDriverGone(Driver* driver) {
+  drivers_.erase(std::find(drivers_.begin(), drivers_.end(), driver));
+  // Lifetime: a stuck driver is leaked, with all memory the kernel may still write to.
+  if (!driver->stuck()) delete driver;
+  if (ending_) FinishWhenEmpty();
+}
+
+void Environment::OnCleanup(napi_async_cleanup_hook_handle, void* data) {
+  auto* environment = static_cast<Environment*>(data);
+  {
+    const std::lock_guard<std::mutex> lock(environments_mutex);
+    auto& all = Environments();
+    all.erase(std::find(all.begin(), all.end(), environment));
+  }
+  environment->ending_ = true;
+  for (Driver* driver : environment->drivers_) driver->Shutdown(false);
+  environment->FinishWhenEmpty();
+}
+
+void Environment::FinishWhenEmpty() {
+  if (!drivers_.empty()) return;
+  const napi_async_cleanup_hook_handle hook = hook_;
+  delete this;
+  napi_remove_async_cleanup_hook(hook);
+}
+
+Environment* EnvironmentOf(const Napi::CallbackInfo& info) {
+  return static_cast<Environment*>(info.Data());
+}
+
+Napi::Value Probe(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  const ProbeResult result = ProbeKernel();
+  utsname system = {};
+  uname(&system);
+  Napi::Object out = Napi::Object::New(env);
+  out.Set("kernel", system.release);
+  out.Set("uringError", result.error);
+  out.Set("uringStep", result.step);
+  Napi::Object features = Napi::Object::New(env);
+  for (uint32_t bit = 0; bit < std::size(kFeatureNames); ++bit) {
+    features.Set(kFeatureNames[bit], Napi::Boolean::New(env, (result.features >> bit & 1) != 0));
+  }
+  out.Set("features", features);
+  return out;
+}
+
+Napi::Value CreateDriver(const Napi::CallbackInfo& info) {
+  return EnvironmentOf(info)->CreateDriver(info);
+}
+
+Napi::Value RunTicks(const Napi::CallbackInfo& info) {
+  EnvironmentOf(info)->RunTicks();
+  return info.Env().Undefined();
+}
+
+// call(receiver, function, a, b, c). Plain Node-API: this is on the path of every event.
+napi_value Call(napi_env env, napi_callback_info info) {
+  size_t count = 5;
+  napi_value arguments[5];
+  if (napi_get_cb_info(env, info, &count, arguments, nullptr, nullptr) != napi_ok) return nullptr;
+  // The scope that this opens drains ticks when it closes, unless the function threw: then the
+  // exception stays pending and goes to the caller. Async id 0, so that no hooks run for it.
+  napi_make_callback(env, nullptr, arguments[0], arguments[1], 3, arguments + 2, nullptr);
+  return nullptr;
+}
+
+Napi::Object Constants(Napi::Env env) {
+  const std::pair<const char*, int32_t> numbers[] = {
+      {"COMMAND_HEADER_WORDS", kCommandHeaderWords},
+      {"COMMAND_WORDS", kCommandWords},
+      {"COMPLETION_HEADER_WORDS", kCompletionHeaderWords},
+      {"COMPLETION_WORDS", kCompletionWords},
+      {"SLOT_BITS", kSlotBits},
+      {"FLAG_MORE", kFlagMore},
+      {"Op.receive", kReceive},
+      {"Op.send", kSend},
+      {"Op.shutdown", kShutdown},
+      {"Op.accept", kAccept},
+      {"Op.connect", kConnect},
+      {"Op.cancel", kCancel},
+      {"Op.close", kClose},
+      {"Family.inet", kFamilyInet},
+      {"Family.inet6", kFamilyInet6},
+      {"Family.unix", kFamilyUnix},
+  };
+  Napi::Object out = Napi::Object::New(env);
+  for (const auto& [name, value] : numbers) out.Set(name, value);
+  // Position in the list = bit in NativeOptions.disable.
+  out.Set("features", FeatureNames(env, ~0u));
+  return out;
+}
+
+Napi::Object Init(Napi::Env env, Napi::Object exports) {
+  Environment* environment = Environment::Create(env);
+  exports.Set("contractVersion", kContractVersion);
+  exports.Set("constants", Constants(env));
+  exports.Set("probe", Napi::Function::New<Probe>(env, "probe", environment));
+  exports.Set("createDriver", Napi::Function::New<CreateDriver>(env, "createDriver", environment));
+  napi_value call = nullptr;
+  napi_create_function(env, "call", NAPI_AUTO_LENGTH, Call, nullptr, &call);
+  exports.Set("call", call);
+  exports.Set("runTicks", Napi::Function::New<RunTicks>(env, "runTicks", environment));
+  return exports;
+}
+
+}  // namespace
+
+NODE_API_MODULE(uring_net, Init)
+
+}  // namespace uring_net

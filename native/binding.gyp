@@ -1,0 +1,38 @@
+{
+  # liburing is linked statically when its archive is found, so that a built addon needs nothing at run time.
+  'variables': {
+    'sanitize%': 0,
+    'liburing%': '<!(f="$(pkg-config --variable=libdir liburing 2>/dev/null)/liburing.a"; [ -f "$f" ] && echo "$f" || echo -luring)',
+  },
+  'targets': [
+    {
+      'target_name': 'uring_net',
+      'sources': [
+        'addon.cc',
+        'driver.cc',
+        'driver_object.cc',
+        'epoll_driver.cc',
+        'memory.cc',
+        'probe.cc',
+        'provided_ring.cc',
+        'socket_calls.cc',
+        'uring_driver.cc',
+      ],
+      'include_dirs': ['<!(node -p "require(\'node-addon-api\').include_dir")'],
+      'defines': ['NAPI_VERSION=9', 'NAPI_DISABLE_CPP_EXCEPTIONS', 'NODE_ADDON_API_DISABLE_DEPRECATED'],
+      'cflags': ['-Wall', '-Wextra', '-Werror', '-fvisibility=hidden', '-O2'],
+      'cflags_cc!': ['-std=gnu++17', '-std=gnu++20', '-fno-rtti', '-fexceptions'],
+      'cflags_cc': ['-std=c++20', '-fno-exceptions', '-fvisibility-inlines-hidden'],
+      'libraries': ['<(liburing)'],
+      'ldflags': ['-Wl,--exclude-libs,ALL'],
+      'conditions': [
+        ['sanitize==1', {
+          'cflags': ['-fsanitize=address,undefined', '-fno-sanitize-recover=undefined', '-fno-omit-frame-pointer', '-g', '-O1'],
+          'cflags_cc!': ['-fno-rtti'],
+          'ldflags': ['-fsanitize=address,undefined'],
+          'defines': ['URING_NET_SANITIZE'],
+        }],
+      ],
+    },
+  ],
+}

@@ -1,0 +1,658 @@
+// The shared half of a driver; see driver.h.
+#include "driver.h"
+
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+namespace uring_net {
+
+namespace {
+
+// Batches per loop turn: bounded, so that timers and other handles get their share.
+constexpr int kRoundsPerPrepare = 8;
+constexpr int kBatchesPerPoll = 4;
+
+void OnIdle(uv_idle_t*) {}
+
+size_t WordsToBytes(size_t words) { return words * sizeof(int32_t); }
+
+}  // namespace
+
+Driver::Driver(napi_env env, DriverOwner* owner, const Options& options)
+    : options_(options), slots_(options.endpoints_max), env_(env), owner_(owner) {}
+
+Driver::~Driver() { URING_CHECK(handles_open_ == 0 && !stuck()); }
+
+int Driver::Start(uv_loop_t* loop, napi_value dispatch) {
+  commands_region_ =
+      Region::Map(WordsToBytes(kCommandHeaderWords + kCommandWords * options_.command_capacity));
+  completions_region_ =
+      Region::Map(WordsToBytes(kCompletionHeaderWords + kCompletionWords * options_.batch_size));
+  arena_ = Region::Map(options_.arena_bytes);
+  if (!commands_region_ || !completions_region_ || !arena_) return -ENOMEM;
+  commands_ = reinterpret_cast<int32_t*>(commands_region_->data());
+  completions_ = reinterpret_cast<int32_t*>(completions_region_->data());
+  others_.reserve(options_.batch_size);
+
+  int error = Setup();
+  if (error != 0) return error;
+  URING_CHECK(pool_ != nullptr);
+  error = uv_poll_init(loop, &poll_, poll_descriptor());
+  if (error != 0) {
+    Teardown(false);
+    return error;
+  }
+  if (napi_create_reference(env_, dispatch, 1, &dispatch_) != napi_ok) dispatch_ = nullptr;
+  loop_ = loop;
+  uv_prepare_init(loop, &prepare_);
+  uv_idle_init(loop, &idle_);
+  handles_open_ = 3;
+  poll_.data = prepare_.data = idle_.data = this;
+  uv_unref(reinterpret_cast<uv_handle_t*>(&poll_));
+  uv_unref(reinterpret_cast<uv_handle_t*>(&prepare_));
+  uv_unref(reinterpret_cast<uv_handle_t*>(&idle_));
+  uv_poll_start(&poll_, UV_READABLE, OnPoll);
+  uv_prepare_start(&prepare_, OnPrepare);
+  return 0;
+}
+
+napi_value Driver::MakeBuffer(Buffer which) {
+  const std::shared_ptr<Region>* regions[] = {&commands_region_, &completions_region_, &arena_,
+                                              &pool_};
+  const size_t lengths[] = {
+      WordsToBytes(kCommandHeaderWords + kCommandWords * options_.command_capacity),
+      WordsToBytes(kCompletionHeaderWords + kCompletionWords * options_.batch_size), arena_->size(),
+      pool_->size()};
+  napi_value view = MakeView(env_, *regions[which], 0, lengths[which]);
+  if (view == nullptr) return nullptr;
+  if (napi_create_reference(env_, view, 1, &buffers_[which]) != napi_ok) return nullptr;
+  return view;
+}
+
+// --- commands ---
+
+uint32_t Driver::CommandCount() const {
+  return static_cast<uint32_t>(
+      std::clamp<int64_t>(commands_[0], 0, static_cast<int64_t>(options_.command_capacity)));
+}
+
+void Driver::TakeCommands() {
+  for (size_t left = deferred_.size(); left > 0; --left) {
+    const Command command = deferred_.front();
+    deferred_.pop_front();
+    if (!Run(command)) {
+      deferred_.push_front(command);
+      break;
+    }
+  }
+  const uint32_t count = CommandCount();
+  for (uint32_t i = 0; i < count; ++i) {
+    const int32_t* words = commands_ + kCommandHeaderWords + i * kCommandWords;
+    // Only JavaScript writes here; internal opcodes cannot come from it.
+    const Command command = {words[0], words[1], words[2], words[3]};
+    if (command.opcode < kReceive || command.opcode > kClose || command.opcode == kConnect) {
+      Refuse(command, -EINVAL);
+    } else if (!deferred_.empty() || !Run(command)) {
+      Defer(command);
+    }
+  }
+  commands_[0] = 0;
+}
+
+void Driver::Refuse(const Command& command, int error) {
+  posted_.push_back({command.opcode & 0xff, 0, command.id, error, 0, Effect::kNone});
+}
+
+// Returns false when there is no room for the command now; nothing has changed then.
+bool Driver::Run(const Command& command) {
+  if (command.opcode >= kOwnCommand) return RunOwn(command);
+  if (command.opcode == kResume) return RunResume(slots_.Find(command.id), command.a);
+  Slot* slot = FindOpen(command.id);
+  if (slot == nullptr) {
+    Refuse(command, -EBADF);
+    return true;
+  }
+  int error = 0;
+  switch (command.opcode) {
+    case kReceive:
+      if (!slot->idle(kReceive)) error = -EALREADY;
+      break;
+    case kAccept:
+      error = !slot->listening ? -EINVAL : !slot->idle(kAccept) ? -EALREADY : 0;
+      break;
+    case kShutdown:
+      error = !slot->idle(kSend) ? -EBUSY : !slot->idle(kShutdown) ? -EALREADY : 0;
+      break;
+    case kSend:
+      if (command.a < 0 || command.b <= 0 ||
+          static_cast<size_t>(command.a) + static_cast<size_t>(command.b) > arena_->size()) {
+        error = -EINVAL;
+      } else if (!slot->idle(kSend)) {
+        error = -EALREADY;
+      }
+      break;
+    case kCancel:
+      if (command.a < kReceive || command.a > kOperationMax) error = -EINVAL;
+      break;
+    case kClose:
+      if (command.a != 0 && command.a != 1) error = -EINVAL;
+      break;
+  }
+  if (error != 0) {
+    Refuse(command, error);
+    return true;
+  }
+  switch (command.opcode) {
+    case kCancel:
+      // Already asked for, over, or never there: nothing to do.
+      if (!slot->active(command.a)) return true;
+      if (!Room(1)) return false;
+      slot->MarkCancelling(command.a);
+      StartCancel(*slot, command.a);
+      return true;
+    case kClose:
+      return RunClose(*slot, command.a == 1);
+    case kShutdown:
+      // IORING_OP_SHUTDOWN always goes through a kernel worker thread; the call itself does not
+      // wait.
+      slot->Begin(kShutdown);
+      ++counters_.in_flight;
+      ++counters_.submissions;
+      Post(*slot, kShutdown, shutdown(slot->fd, SHUT_WR) == -1 ? -errno : 0);
+      return true;
+  }
+  if (!Room(1)) return false;
+  slot->Begin(command.opcode);
+  ++counters_.in_flight;
+  ++counters_.submissions;
+  if (command.opcode == kReceive) {
+    StartReceive(*slot);
+  } else if (command.opcode == kAccept) {
+    StartAccept(*slot);
+  } else {
+    slot->send = SendProgress{arena_->data() + command.a, static_cast<uint32_t>(command.b), 0, {}};
+    StartSend(*slot);
+  }
+  return true;
+}
+
+void Driver::Resume(Slot& slot, int32_t op) {
+  const Command command = {kResume, slot.id, op, 0};
+  // Not before what waits already: a close or cancel among it must find the operation where it
+  // expects it.
+  if (!deferred_.empty() || !Run(command)) Defer(command);
+}
+
+bool Driver::RunResume(Slot* slot, int32_t op) {
+  if (slot == nullptr) return true;
+  // The kernel knows nothing of the operation now, so a cancel asked for meanwhile ends it here.
+  if (slot->state(op) == OpState::kCancelling) {
+    Post(*slot, op, -ECANCELED, op == kSend ? static_cast<int32_t>(slot->send.sent) : 0);
+    return true;
+  }
+  if (!slot->active(op)) return true;
+  if (!Room(1)) return false;
+  switch (op) {
+    case kSend:
+      StartSend(*slot);
+      break;
+    case kAccept:
+      StartAccept(*slot);
+      break;
+    case kConnect:
+      StartConnect(*slot);
+      break;
+    default:
+      URING_CHECK(!"an operation that is never resumed");
+  }
+  return true;
+}
+
+bool Driver::RunClose(Slot& slot, bool reset) {
+  constexpr int32_t cancellable[] = {kReceive, kSend, kAccept, kConnect};
+  if (!Room(std::size(cancellable))) return false;
+  slot.life = Life::kClosing;
+  slot.reset = reset;
+  // While an accept is in flight the kernel keeps the listening socket alive beyond close(2), and
+  // it would go on taking connections. The description of an adopted one may be in use elsewhere.
+  if (slot.listening && !slot.adopted) shutdown(slot.fd, SHUT_RDWR);
+  if (!slot.path.empty()) {
+    // Before the descriptor is closed, so that a successor's new socket of that name is not
+    // removed.
+    unlink(slot.path.c_str());
+    slot.path.clear();
+  }
+  for (const int32_t op : cancellable) {
+    if (!slot.active(op)) continue;
+    slot.MarkCancelling(op);
+    StartCancel(slot, op);
+  }
+  FinishClose(slot);
+  return true;
+}
+
+// C1, C4: the descriptor goes only after the last completion of every operation on it.
+void Driver::FinishClose(Slot& slot) {
+  if (slot.life != Life::kClosing || slot.in_flight > 0) return;
+  if (slot.reset) SetResetOnClose(slot.fd);
+  CloseDescriptor(slot);
+  slot.life = Life::kClosed;
+  posted_.push_back({kClose, 0, slot.id, 0, 0, Effect::kFreesSlot});
+}
+
+void Driver::CloseDescriptor(Slot& slot) {
+  Unregister(slot);
+  slots_.ForgetDescriptor(slot.fd);
+  close(slot.fd);
+  slot.fd = -1;
+}
+
+// --- completions ---
+
+void Driver::EndOperation(Slot& slot, int32_t op) {
+  slot.End(op);
+  --counters_.in_flight;
+  if (op == kSend) {
+    counters_.heap_bytes -= slot.send.heap.length;
+    slot.send = SendProgress();
+  } else if (op == kConnect) {
+    slot.address.reset();
+  }
+  FinishClose(slot);
+}
+
+void Driver::Emit(const Completion& completion) {
+  URING_CHECK(!BatchFull());
+  if (completion.opcode == kSend) {
+    int32_t* words = completions_ + kCompletionHeaderWords + sends_++ * kCompletionWords;
+    words[0] = completion.opcode | completion.flags << 8;
+    words[1] = completion.id;
+    words[2] = completion.result;
+    words[3] = completion.extra;
+  } else {
+    others_.push_back(completion);
+  }
+  if (completion.effect == Effect::kNone) return;
+  Slot* slot = slots_.Find(completion.id);
+  URING_CHECK(slot != nullptr);
+  if (completion.effect == Effect::kFreesSlot) {
+    slots_.Release(*slot);
+  } else {
+    EndOperation(*slot, completion.opcode);
+  }
+}
+
+void Driver::Emit(Slot& slot, int32_t op, bool more, int32_t result, int32_t extra) {
+  Emit({op, more ? kFlagMore : 0, slot.id, result, extra, more ? Effect::kNone : Effect::kEndsOp});
+}
+
+void Driver::Post(Slot& slot, int32_t op, int32_t result, int32_t extra) {
+  slot.MarkEnding(op);
+  posted_.push_back({op, 0, slot.id, result, extra, Effect::kEndsOp});
+}
+
+void Driver::EmitPosted() {
+  while (!posted_.empty() && !BatchFull()) {
+    const Completion completion = posted_.front();
+    posted_.pop_front();
+    Emit(completion);
+  }
+}
+
+int32_t Driver::Admit(int fd, const Slot& listener) {
+  Slot* slot = slots_.Acquire(fd, listener.family);
+  if (slot == nullptr) {
+    close(fd);
+    return -ENFILE;
+  }
+  const int error = Register(*slot);
+  if (error == 0) return slot->id;
+  CloseDescriptor(*slot);
+  slot->life = Life::kClosed;
+  slots_.Release(*slot);
+  return error;
+}
+
+bool Driver::AcceptErrorAbsorbed(Slot& listener, int error) {
+  if (!listener.active(kAccept)) return false;
+  switch (error) {
+    case -ECONNABORTED:
+    case -EPROTO:
+    case -EINTR:
+    case -EAGAIN:
+      return true;
+    case -EMFILE:
+    case -ENFILE:
+      return reserve_.RefuseWaiting(listener.fd);
+    default:
+      return false;
+  }
+}
+
+// --- one turn of the loop ---
+
+void Driver::OnPrepare(uv_prepare_t* handle) { static_cast<Driver*>(handle->data)->Turn(); }
+
+void Driver::OnPoll(uv_poll_t* handle, int, int) {
+  auto* driver = static_cast<Driver*>(handle->data);
+  if (driver->dispatching_) return;
+  driver->OnReadable();
+  // What JavaScript commands here is taken in the prepare phase, together with that of all other
+  // callbacks.
+  for (int i = 0; i < kBatchesPerPoll && !driver->closed_; ++i) {
+    if (driver->Deliver() < static_cast<int>(driver->options_.batch_size)) break;
+  }
+}
+
+void Driver::Turn() {
+  if (dispatching_ || closed_) return;
+  uv_idle_stop(&idle_);
+  // With immediates or due timers waiting, completions can wait for the next turn; otherwise
+  // answering them here saves a trip through the poll phase.
+  int rounds = uv_backend_timeout(loop_) == 0 ? 1 : kRoundsPerPrepare;
+  do {
+    if (CommandsQueued()) TakeCommands();
+    Flush();
+    if (Deliver() == 0) break;
+  } while (!closed_ && --rounds > 0);
+  if (closed_) return;
+  if (CommandsQueued()) {
+    TakeCommands();
+    Flush();
+  }
+  if (has_posted() || has_deferred() || HasUnannouncedWork()) uv_idle_start(&idle_, OnIdle);
+}
+
+// Gathers one batch and gives it to JavaScript. Returns its size.
+int Driver::Deliver() {
+  URING_CHECK(!dispatching_ && !closed_);
+  sends_ = 0;
+  others_.clear();
+  Gather();
+  const uint32_t count = SealBatch();
+  if (count > 0) Dispatch(count);
+  if (!closed_) Recycle();
+  return static_cast<int>(count);
+}
+
+uint32_t Driver::SealBatch() {
+  int32_t* words = completions_ + kCompletionHeaderWords + sends_ * kCompletionWords;
+  for (const Completion& completion : others_) {
+    words[0] = completion.opcode | completion.flags << 8;
+    words[1] = completion.id;
+    words[2] = completion.result;
+    words[3] = completion.extra;
+    words += kCompletionWords;
+  }
+  const uint32_t count = sends_ + static_cast<uint32_t>(others_.size());
+  completions_[0] = static_cast<int32_t>(count);
+  completions_[1] = 0;
+  return count;
+}
+
+// The batch array is not touched while JavaScript is in here: it may call back into submit(),
+// connect() or close().
+void Driver::Dispatch(uint32_t count) {
+  counters_.completions += count;
+  ++counters_.batches;
+  napi_handle_scope scope;
+  if (napi_open_handle_scope(env_, &scope) != napi_ok) return;
+  napi_value function = nullptr;
+  napi_value receiver = nullptr;
+  napi_get_reference_value(env_, dispatch_, &function);
+  napi_get_undefined(env_, &receiver);
+  dispatching_ = true;
+  int64_t cursor = 0;
+  while (napi_call_function(env_, receiver, function, 0, nullptr, nullptr) != napi_ok) {
+    bool pending = false;
+    napi_is_exception_pending(env_, &pending);
+    // No exception: the environment is being terminated and will run no more JavaScript.
+    if (!pending) break;
+    napi_value exception = nullptr;
+    napi_get_and_clear_last_exception(env_, &exception);
+    if (exception == nullptr || napi_fatal_exception(env_, exception) != napi_ok) break;
+    if (closed_) break;
+    // The thrower's ticks run before the next completion, as they would between two libuv
+    // callbacks.
+    owner_->RunTicks();
+    if (closed_) break;
+    // The cursor names the completion after the one that threw; one that did not move would throw
+    // for ever.
+    cursor = std::max<int64_t>(cursor + 1, completions_[1]);
+    if (cursor >= count) break;
+    completions_[1] = static_cast<int32_t>(cursor);
+  }
+  dispatching_ = false;
+  napi_close_handle_scope(env_, scope);
+}
+
+// --- calls from JavaScript ---
+
+Slot* Driver::FindOpen(int32_t id) {
+  Slot* slot = slots_.Find(id);
+  return slot != nullptr && slot->life == Life::kOpen ? slot : nullptr;
+}
+
+void Driver::Submit() {
+  if (CommandsQueued()) TakeCommands();
+  Flush();
+}
+
+void Driver::SetRef(bool on) {
+  auto* handle = reinterpret_cast<uv_handle_t*>(&poll_);
+  on ? uv_ref(handle) : uv_unref(handle);
+}
+
+int Driver::Open(int32_t family) {
+  if (slots_.full()) return -ENFILE;
+  int domain = 0;
+  const int fd = OpenSocket(family, nonblocking_sockets(), &domain);
+  if (fd < 0) return fd;
+  return slots_.Acquire(fd, domain)->id;
+}
+
+int Driver::Adopt(int32_t fd) {
+  int domain = 0;
+  bool listening = false;
+  int error = InspectSocket(fd, &domain, &listening);
+  if (error != 0) return error;
+  if (slots_.OwnsDescriptor(fd)) return -EEXIST;
+  if (slots_.full()) return -ENFILE;
+  // The other way round the mode stays: io_uring does not mind O_NONBLOCK on sockets (Linux 6.0),
+  // but another holder of the description, such as node:net's accept loop, would wait where it must
+  // not.
+  if (nonblocking_sockets()) error = SetNonblocking(fd);
+  if (error == 0) error = SetCloseOnExec(fd);
+  if (error != 0) return error;
+  Slot* slot = slots_.Acquire(fd, domain);
+  slot->adopted = true;
+  slot->listening = listening;
+  error = Register(*slot);
+  if (error == 0) {
+    if (listening) reserve_.Open();
+    return slot->id;
+  }
+  slots_.ForgetDescriptor(fd);
+  slot->life = Life::kClosed;
+  slots_.Release(*slot);
+  return error;
+}
+
+int Driver::Bind(int32_t id, std::string_view text, int32_t port, int32_t flags) {
+  Slot* slot = FindOpen(id);
+  if (slot == nullptr) return -EBADF;
+  if ((flags & ~(kBindV6Only | kBindReusePort)) != 0) return -EINVAL;
+  Address address;
+  int error = ParseAddress(slot->family, text, port, &address);
+  if (error == 0) error = BindSocket(slot->fd, address, flags);
+  if (error == 0 && slot->family == AF_UNIX && text[0] != '\0' && !slot->adopted) slot->path = text;
+  return error;
+}
+
+int Driver::Connect(int32_t id, std::string_view text, int32_t port) {
+  Slot* slot = FindOpen(id);
+  if (slot == nullptr) return -EBADF;
+  if (!slot->idle(kConnect)) return -EALREADY;
+  auto address = std::make_unique<Address>();
+  const int error = ParseAddress(slot->family, text, port, address.get());
+  if (error != 0) return error;
+  slot->address = std::move(address);
+  slot->Begin(kConnect);
+  ++counters_.in_flight;
+  ++counters_.submissions;
+  Resume(*slot, kConnect);
+  return 0;
+}
+
+int Driver::Listen(int32_t id, int32_t backlog) {
+  Slot* slot = FindOpen(id);
+  if (slot == nullptr) return -EBADF;
+  if (listen(slot->fd, backlog) == -1) return -errno;
+  if (slot->listening) return 0;
+  slot->listening = true;
+  reserve_.Open();
+  return Register(*slot);
+}
+
+int Driver::NoDelay(int32_t id, bool on) {
+  Slot* slot = FindOpen(id);
+  return slot == nullptr ? -EBADF : SetNoDelay(slot->fd, on);
+}
+
+int Driver::KeepAlive(int32_t id, bool on, int32_t seconds) {
+  Slot* slot = FindOpen(id);
+  if (slot == nullptr) return -EBADF;
+  return seconds < 0 ? -EINVAL : SetKeepAlive(slot->fd, on, seconds);
+}
+
+int Driver::Name(int32_t id, bool peer, SocketName* out) {
+  Slot* slot = FindOpen(id);
+  return slot == nullptr ? -EBADF : GetName(slot->fd, peer, out);
+}
+
+int Driver::Descriptor(int32_t id) {
+  Slot* slot = FindOpen(id);
+  if (slot == nullptr) return -EBADF;
+  slot->exposed = true;
+  return slot->fd;
+}
+
+// Bytes sent here must not overtake a send that waits in the command buffer.
+bool Driver::HasQueuedWrite(int32_t id) const {
+  const auto writes = [id](int32_t opcode, int32_t command_id) {
+    return command_id == id && (opcode == kSend || opcode == kShutdown || opcode == kClose);
+  };
+  const uint32_t count = CommandCount();
+  for (uint32_t i = 0; i < count; ++i) {
+    const int32_t* words = commands_ + kCommandHeaderWords + i * kCommandWords;
+    if (writes(words[0], words[1])) return true;
+  }
+  return std::any_of(deferred_.begin(), deferred_.end(),
+                     [&](const Command& c) { return writes(c.opcode, c.id); });
+}
+
+int32_t Driver::SendNow(int32_t id, const uint8_t* bytes, uint32_t length) {
+  Slot* slot = FindOpen(id);
+  if (slot == nullptr) return -EBADF;
+  if (!slot->idle(kSend) || HasQueuedWrite(id)) return -EALREADY;
+  if (!slot->idle(kShutdown)) return -EBUSY;
+  // Refused before the first byte is sent: a refusal leaves the stream intact.
+  if (counters_.heap_bytes + length > options_.heap_bytes_max) return -ENOBUFS;
+  // Lifetime: the kernel copies within the call and keeps nothing.
+  ssize_t taken;
+  do {
+    taken = send(slot->fd, bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+  } while (taken == -1 && errno == EINTR);
+  if (taken == -1) {
+    if (errno != EAGAIN) return -errno;
+    taken = 0;
+  }
+  counters_.bytes_sent += static_cast<uint64_t>(taken);
+  const uint32_t rest = length - static_cast<uint32_t>(taken);
+  if (rest == 0) return static_cast<int32_t>(length);
+  HeapBlock block;
+  block.bytes.reset(static_cast<uint8_t*>(std::malloc(rest)));
+  if (!block.bytes) return -ENOMEM;
+  block.length = rest;
+  std::memcpy(block.bytes.get(), bytes + taken, rest);
+  counters_.heap_bytes += rest;
+  const uint8_t* start = block.bytes.get();
+  slot->send = SendProgress{start, rest, 0, std::move(block)};
+  slot->Begin(kSend);
+  ++counters_.in_flight;
+  ++counters_.submissions;
+  Resume(*slot, kSend);
+  return static_cast<int32_t>(taken);
+}
+
+bool Driver::InArena(const void* data, size_t length) const {
+  const auto* start = static_cast<const uint8_t*>(data);
+  return start >= arena_->data() && start <= arena_->data() + arena_->size() &&
+         length <= static_cast<size_t>(arena_->data() + arena_->size() - start);
+}
+
+Counters Driver::Stats() {
+  Counters counters = counters_;
+  counters.endpoints = slots_.count();
+  FillStats(&counters);
+  return counters;
+}
+
+// --- teardown ---
+
+int Driver::Shutdown(bool detach) {
+  if (closed_) return stuck_;
+  // W6: what was accepted gets its first attempt; nobody waits for it.
+  Submit();
+  closed_ = true;
+  StopHandles();
+  stuck_ = Drain();
+  slots_.ForEach([this](Slot& slot) {
+    if (!slot.path.empty()) unlink(slot.path.c_str());
+    if (slot.fd != -1) {
+      if (slot.reset) SetResetOnClose(slot.fd);
+      CloseDescriptor(slot);
+    }
+  });
+  reserve_.Close();
+  Teardown(stuck());
+  DropReferences(detach);
+  return stuck_;
+}
+
+void Driver::StopHandles() {
+  // uv_close stops watching at once, so that the descriptor may be closed after it; the memory of
+  // the handles stays libuv's until the callbacks.
+  uv_close(reinterpret_cast<uv_handle_t*>(&poll_), OnHandleClosed);
+  uv_close(reinterpret_cast<uv_handle_t*>(&prepare_), OnHandleClosed);
+  uv_close(reinterpret_cast<uv_handle_t*>(&idle_), OnHandleClosed);
+}
+
+void Driver::OnHandleClosed(uv_handle_t* handle) {
+  auto* driver = static_cast<Driver*>(handle->data);
+  if (--driver->handles_open_ == 0) driver->owner_->OnDriverGone(driver);
+}
+
+void Driver::DropReferences(bool detach) {
+  napi_handle_scope scope;
+  if (napi_open_handle_scope(env_, &scope) != napi_ok) return;
+  for (napi_ref& reference : buffers_) {
+    napi_value buffer = nullptr;
+    if (reference == nullptr) continue;
+    if (detach && napi_get_reference_value(env_, reference, &buffer) == napi_ok &&
+        buffer != nullptr) {
+      napi_detach_arraybuffer(env_, buffer);
+    }
+    napi_delete_reference(env_, reference);
+    reference = nullptr;
+  }
+  if (dispatch_ != nullptr) napi_delete_reference(env_, dispatch_);
+  dispatch_ = nullptr;
+  napi_close_handle_scope(env_, scope);
+}
+
+}  // namespace uring_net

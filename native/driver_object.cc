@@ -1,0 +1,297 @@
+// A driver as a JavaScript object; see driver_object.h.
+#include "driver_object.h"
+
+#include <cerrno>
+#include <cmath>
+#include <limits>
+#include <string>
+
+namespace uring_net {
+
+namespace {
+
+using Info = Napi::CallbackInfo;
+
+DriverHandle* HandleOf(const Info& info) { return static_cast<DriverHandle*>(info.Data()); }
+Driver* DriverOf(const Info& info) { return HandleOf(info)->driver; }
+
+bool ReadNumber(const Napi::Value& value, double low, double high, double* out) {
+  if (!value.IsNumber()) return false;
+  const double number = value.As<Napi::Number>().DoubleValue();
+  if (!(number >= low && number <= high) || number != std::floor(number)) return false;
+  *out = number;
+  return true;
+}
+
+bool ReadInt(const Napi::Value& value, int32_t* out) {
+  double number;
+  if (!ReadNumber(value, std::numeric_limits<int32_t>::min(), std::numeric_limits<int32_t>::max(),
+                  &number)) {
+    return false;
+  }
+  *out = static_cast<int32_t>(number);
+  return true;
+}
+
+bool ReadBool(const Napi::Value& value, bool* out) {
+  if (!value.IsBoolean()) return false;
+  *out = value.As<Napi::Boolean>().Value();
+  return true;
+}
+
+bool ReadString(const Napi::Value& value, std::string* out) {
+  if (!value.IsString()) return false;
+  *out = value.As<Napi::String>().Utf8Value();
+  return true;
+}
+
+Napi::Value Number(const Info& info, double value) { return Napi::Number::New(info.Env(), value); }
+
+Napi::Value Submit(const Info& info) {
+  if (Driver* driver = DriverOf(info)) driver->Submit();
+  return info.Env().Undefined();
+}
+
+Napi::Value SetRef(const Info& info) {
+  bool on;
+  Driver* driver = DriverOf(info);
+  if (driver != nullptr && ReadBool(info[0], &on)) driver->SetRef(on);
+  return info.Env().Undefined();
+}
+
+Napi::Value Open(const Info& info) {
+  int32_t family;
+  Driver* driver = DriverOf(info);
+  if (driver == nullptr) return Number(info, -EBADF);
+  return Number(info, ReadInt(info[0], &family) ? driver->Open(family) : -EINVAL);
+}
+
+Napi::Value Adopt(const Info& info) {
+  int32_t fd;
+  Driver* driver = DriverOf(info);
+  if (driver == nullptr) return Number(info, -EBADF);
+  return Number(info, ReadInt(info[0], &fd) ? driver->Adopt(fd) : -EINVAL);
+}
+
+Napi::Value Bind(const Info& info) {
+  int32_t id, port, flags;
+  std::string address;
+  Driver* driver = DriverOf(info);
+  if (driver == nullptr) return Number(info, -EBADF);
+  const bool valid = ReadInt(info[0], &id) && ReadString(info[1], &address) &&
+                     ReadInt(info[2], &port) && ReadInt(info[3], &flags);
+  return Number(info, valid ? driver->Bind(id, address, port, flags) : -EINVAL);
+}
+
+Napi::Value Connect(const Info& info) {
+  int32_t id, port;
+  std::string address;
+  Driver* driver = DriverOf(info);
+  if (driver == nullptr) return Number(info, -EBADF);
+  const bool valid =
+      ReadInt(info[0], &id) && ReadString(info[1], &address) && ReadInt(info[2], &port);
+  return Number(info, valid ? driver->Connect(id, address, port) : -EINVAL);
+}
+
+Napi::Value Listen(const Info& info) {
+  int32_t id, backlog;
+  Driver* driver = DriverOf(info);
+  if (driver == nullptr) return Number(info, -EBADF);
+  const bool valid = ReadInt(info[0], &id) && ReadInt(info[1], &backlog);
+  return Number(info, valid ? driver->Listen(id, backlog) : -EINVAL);
+}
+
+Napi::Value SetNoDelay(const Info& info) {
+  int32_t id;
+  bool on;
+  Driver* driver = DriverOf(info);
+  if (driver == nullptr) return Number(info, -EBADF);
+  const bool valid = ReadInt(info[0], &id) && ReadBool(info[1], &on);
+  return Number(info, valid ? driver->NoDelay(id, on) : -EINVAL);
+}
+
+Napi::Value SetKeepAlive(const Info& info) {
+  int32_t id, seconds;
+  bool on;
+  Driver* driver = DriverOf(info);
+  if (driver == nullptr) return Number(info, -EBADF);
+  const bool valid = ReadInt(info[0], &id) && ReadBool(info[1], &on) && ReadInt(info[2], &seconds);
+  return Number(info, valid ? driver->KeepAlive(id, on, seconds) : -EINVAL);
+}
+
+Napi::Value Name(const Info& info) {
+  int32_t id;
+  bool peer;
+  SocketName name;
+  Driver* driver = DriverOf(info);
+  if (driver == nullptr) return Number(info, -EBADF);
+  if (!ReadInt(info[0], &id) || !ReadBool(info[1], &peer) || !info[2].IsObject()) {
+    return Number(info, -EINVAL);
+  }
+  const int error = driver->Name(id, peer, &name);
+  if (error != 0) return Number(info, error);
+  Napi::Object out = info[2].As<Napi::Object>();
+  out.Set("address", name.address);
+  out.Set("port", name.port);
+  if (name.family != AF_UNIX) out.Set("family", name.family == AF_INET ? "IPv4" : "IPv6");
+  return Number(info, 0);
+}
+
+Napi::Value Descriptor(const Info& info) {
+  int32_t id;
+  Driver* driver = DriverOf(info);
+  if (driver == nullptr) return Number(info, -EBADF);
+  return Number(info, ReadInt(info[0], &id) ? driver->Descriptor(id) : -EINVAL);
+}
+
+Napi::Value SendNow(const Info& info) {
+  int32_t id, offset, length;
+  Driver* driver = DriverOf(info);
+  if (driver == nullptr) return Number(info, -EBADF);
+  if (!ReadInt(info[0], &id) || !info[1].IsTypedArray() || !ReadInt(info[2], &offset) ||
+      !ReadInt(info[3], &length)) {
+    return Number(info, -EINVAL);
+  }
+  napi_typedarray_type type;
+  size_t size = 0;
+  void* bytes = nullptr;
+  if (napi_get_typedarray_info(info.Env(), info[1], &type, &size, &bytes, nullptr, nullptr) !=
+          napi_ok ||
+      type != napi_uint8_array) {
+    return Number(info, -EINVAL);
+  }
+  if (offset < 0 || length <= 0 || static_cast<size_t>(offset) > size ||
+      static_cast<size_t>(length) > size - static_cast<size_t>(offset)) {
+    return Number(info, -EINVAL);
+  }
+  return Number(info, driver->SendNow(id, static_cast<uint8_t*>(bytes) + offset,
+                                      static_cast<uint32_t>(length)));
+}
+
+Napi::Value View(const Info& info) {
+  int32_t offset, length;
+  Driver* driver = DriverOf(info);
+  if (driver == nullptr) return Number(info, -EBADF);
+  if (!ReadInt(info[0], &offset) || !ReadInt(info[1], &length) || offset < 0 || length <= 0 ||
+      static_cast<size_t>(offset) + static_cast<size_t>(length) > driver->arena_bytes()) {
+    return Number(info, -EINVAL);
+  }
+  napi_value view =
+      driver->arena_view(info.Env(), static_cast<uint32_t>(offset), static_cast<uint32_t>(length));
+  return view == nullptr ? Number(info, -ENOMEM) : Napi::Value(info.Env(), view);
+}
+
+Napi::Value Detach(const Info& info) {
+  Driver* driver = DriverOf(info);
+  if (driver == nullptr || !info[0].IsArrayBuffer()) return info.Env().Undefined();
+  void* bytes = nullptr;
+  size_t length = 0;
+  if (napi_get_arraybuffer_info(info.Env(), info[0], &bytes, &length) == napi_ok && length > 0 &&
+      driver->InArena(bytes, length)) {
+    napi_detach_arraybuffer(info.Env(), info[0]);
+  }
+  return info.Env().Undefined();
+}
+
+Napi::Value Stats(const Info& info) {
+  Driver* driver = DriverOf(info);
+  const Counters counters = driver == nullptr ? Counters() : driver->Stats();
+  const std::pair<const char*, uint64_t> fields[] = {
+      {"endpoints", counters.endpoints},
+      {"inFlight", counters.in_flight},
+      {"submissions", counters.submissions},
+      {"completions", counters.completions},
+      {"batches", counters.batches},
+      {"enters", counters.enters},
+      {"bytesReceived", counters.bytes_received},
+      {"bytesSent", counters.bytes_sent},
+      {"poolExhausted", counters.pool_exhausted},
+      {"overflows", counters.overflows},
+      {"heapBytes", counters.heap_bytes},
+      {"submissionEntries", counters.submission_entries},
+      {"completionEntries", counters.completion_entries},
+  };
+  Napi::Object out = Napi::Object::New(info.Env());
+  for (const auto& [name, value] : fields) out.Set(name, static_cast<double>(value));
+  out.Set("features", FeatureNames(info.Env(), counters.features));
+  return out;
+}
+
+Napi::Value Close(const Info& info) {
+  DriverHandle* handle = HandleOf(info);
+  if (Driver* driver = handle->driver) {
+    handle->driver = nullptr;
+    handle->closed_with = driver->Shutdown(true);
+  }
+  return Number(info, handle->closed_with);
+}
+
+}  // namespace
+
+bool ReadOptions(const Napi::Object& from, Options* out) {
+  constexpr double kBytesMax = 1 << 30;
+  double value;
+  const auto read = [&](const char* name, double low, double high, auto* field) {
+    if (!ReadNumber(from.Get(name), low, high, &value)) return false;
+    *field = static_cast<std::remove_pointer_t<decltype(field)>>(value);
+    return true;
+  };
+  return read("arenaBytes", 1, kBytesMax, &out->arena_bytes) &&
+         read("poolBytes", 1, kBytesMax, &out->pool_bytes) &&
+         read("submissionEntries", 1, 1 << 15, &out->submission_entries) &&
+         read("completionEntries", 1, 1 << 16, &out->completion_entries) &&
+         read("commandCapacity", 1, 1 << 20, &out->command_capacity) &&
+         read("batchSize", 1, 1 << 16, &out->batch_size) &&
+         read("endpointsMax", 1, 1 << kSlotBits, &out->endpoints_max) &&
+         read("heapBytesMax", 0, 9007199254740991.0, &out->heap_bytes_max) &&
+         read("disable", 0, 4294967295.0, &out->disable);
+}
+
+Napi::Value MakeDriverObject(Napi::Env env, DriverHandle* handle) {
+  Napi::Object object = Napi::Object::New(env);
+  const auto buffer = [&](const char* name, Driver::Buffer which, auto make) {
+    napi_value view = handle->driver->MakeBuffer(which);
+    if (view != nullptr) object.Set(name, make(Napi::ArrayBuffer(env, view)));
+    return view != nullptr;
+  };
+  const auto words = [&](Napi::ArrayBuffer view) {
+    return Napi::Int32Array::New(env, view.ByteLength() / sizeof(int32_t), view, 0);
+  };
+  const auto bytes = [&](Napi::ArrayBuffer view) {
+    return Napi::Uint8Array::New(env, view.ByteLength(), view, 0);
+  };
+  if (!buffer("commands", Driver::kCommandsBuffer, words) ||
+      !buffer("completions", Driver::kCompletionsBuffer, words) ||
+      !buffer("arena", Driver::kArenaBuffer, bytes) ||
+      !buffer("pool", Driver::kPoolBuffer, bytes)) {
+    return Napi::Value();
+  }
+  object.Set("submit", Napi::Function::New<Submit>(env, "submit", handle));
+  object.Set("setRef", Napi::Function::New<SetRef>(env, "setRef", handle));
+  object.Set("open", Napi::Function::New<Open>(env, "open", handle));
+  object.Set("adopt", Napi::Function::New<Adopt>(env, "adopt", handle));
+  object.Set("bind", Napi::Function::New<Bind>(env, "bind", handle));
+  object.Set("connect", Napi::Function::New<Connect>(env, "connect", handle));
+  object.Set("listen", Napi::Function::New<Listen>(env, "listen", handle));
+  object.Set("setNoDelay", Napi::Function::New<SetNoDelay>(env, "setNoDelay", handle));
+  object.Set("setKeepAlive", Napi::Function::New<SetKeepAlive>(env, "setKeepAlive", handle));
+  object.Set("name", Napi::Function::New<Name>(env, "name", handle));
+  object.Set("fd", Napi::Function::New<Descriptor>(env, "fd", handle));
+  object.Set("sendNow", Napi::Function::New<SendNow>(env, "sendNow", handle));
+  object.Set("view", Napi::Function::New<View>(env, "view", handle));
+  object.Set("detach", Napi::Function::New<Detach>(env, "detach", handle));
+  object.Set("stats", Napi::Function::New<Stats>(env, "stats", handle));
+  object.Set("close", Napi::Function::New<Close>(env, "close", handle));
+  return object;
+}
+
+Napi::Array FeatureNames(Napi::Env env, uint32_t features) {
+  Napi::Array names = Napi::Array::New(env);
+  uint32_t count = 0;
+  for (uint32_t bit = 0; bit < std::size(kFeatureNames); ++bit) {
+    if (features & 1u << bit) names.Set(count++, kFeatureNames[bit]);
+  }
+  return names;
+}
+
+}  // namespace uring_net

@@ -1,0 +1,56 @@
+// The receive pool as a provided-buffer ring: the kernel picks a buffer for each receive. Owns
+// which part of the pool each completion means and when a buffer goes back; never looks at the
+// bytes.
+#pragma once
+
+#include <liburing.h>
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "memory.h"
+
+// Not in liburing 2.3's copy of the header. include/uapi/linux/io_uring.h, Linux 6.12.
+#ifndef IORING_CQE_F_BUF_MORE
+#define IORING_CQE_F_BUF_MORE (1U << 4)
+#endif
+
+namespace uring_net {
+
+class ProvidedRing {
+ public:
+  static constexpr uint16_t kGroup = 0;
+
+  // Registers the ring with at least `pool_bytes` of buffers. With `incremental` the kernel fills
+  // each buffer bit by bit (Linux 6.12), so buffers can be large; -EINVAL when it does not know
+  // that. 0 or -errno.
+  int Setup(io_uring* ring, uint32_t pool_bytes, bool incremental);
+
+  const std::shared_ptr<Region>& pool() const { return pool_; }
+
+  // Accounts for a completion that names a buffer; returns the pool offset of its bytes.
+  uint32_t Take(uint32_t cqe_flags, int32_t result);
+
+  // Gives the buffers used up since the last call back to the kernel: after the dispatch that
+  // carried their last bytes.
+  void Recycle();
+
+ private:
+  void Provide(uint16_t id);
+
+  bool incremental_ = false;
+  uint32_t buffer_bytes_ = 0;
+  uint16_t mask_ = 0;
+  uint16_t tail_ = 0;
+  std::shared_ptr<Region> pool_;
+  // Lifetime: the kernel reads and (incremental) writes the entries while the ring descriptor
+  // lives.
+  std::shared_ptr<Region> entries_;
+  io_uring_buf_ring* ring_ = nullptr;
+  // How far each buffer is filled.
+  std::vector<uint32_t> heads_;
+  std::vector<uint16_t> used_;
+};
+
+}  // namespace uring_net

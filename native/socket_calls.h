@@ -1,0 +1,61 @@
+// System calls on sockets that never wait and are the same for both drivers. Everything returns 0
+// (or a descriptor) or -errno. Keeps nothing.
+#pragma once
+
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace uring_net {
+
+struct Address {
+  sockaddr_storage storage = {};
+  socklen_t length = 0;
+  const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&storage); }
+};
+
+struct SocketName {
+  int family = 0;
+  std::string address;
+  int port = 0;
+};
+
+// `family` as in the contract (4, 6, 1). Fills `domain` with AF_*.
+int OpenSocket(int32_t family, bool nonblocking, int* domain);
+
+// Whether `fd` is a stream socket we can drive; fills what it is.
+int InspectSocket(int fd, int* domain, bool* listening);
+
+int SetNonblocking(int fd);
+int SetCloseOnExec(int fd);
+
+// Reads an IP literal (IPv6 may carry %zone) or a Unix path (a leading NUL names an abstract one).
+int ParseAddress(int domain, std::string_view text, int32_t port, Address* out);
+
+int BindSocket(int fd, const Address& address, int32_t flags);
+int SetNoDelay(int fd, bool on);
+int SetKeepAlive(int fd, bool on, int32_t seconds);
+int SetResetOnClose(int fd);
+int GetName(int fd, bool peer, SocketName* out);
+
+// Connects a Unix socket at once: the kernel never waits for the other side to accept.
+int ConnectUnix(int fd, const Address& address);
+
+// A descriptor kept back so that, with the process out of descriptors, waiting connections can
+// still be refused (otherwise they stay in the queue and every accept fails again at once).
+class ReserveDescriptor {
+ public:
+  ~ReserveDescriptor() { Close(); }
+  void Open();
+  void Close();
+  // Accepts and closes what waits on `listener`. False when there was no reserve: nothing was done.
+  bool RefuseWaiting(int listener);
+
+ private:
+  int fd_ = -1;
+};
+
+}  // namespace uring_net

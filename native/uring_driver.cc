@@ -1,0 +1,327 @@
+// The io_uring driver; see uring_driver.h.
+#include "uring_driver.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <ctime>
+
+namespace uring_net {
+
+namespace {
+
+constexpr uint32_t kSubmissionFloor = 8;
+constexpr uint32_t kCompletionFloor = 16;
+constexpr int kDrainStepMs = 50;
+
+// user_data: target of a cancel, operation, endpoint id.
+uint64_t Tag(int32_t op, int32_t id, int32_t target = 0) {
+  return static_cast<uint64_t>(target) << 40 | static_cast<uint64_t>(op) << 32 |
+         static_cast<uint32_t>(id);
+}
+int32_t TagId(uint64_t tag) { return static_cast<int32_t>(tag & 0xffffffff); }
+int32_t TagOp(uint64_t tag) { return static_cast<int32_t>(tag >> 32 & 0xff); }
+int32_t TagTarget(uint64_t tag) { return static_cast<int32_t>(tag >> 40 & 0xff); }
+
+int64_t NowMs() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<int64_t>(now.tv_sec) * 1000 + now.tv_nsec / 1000000;
+}
+
+}  // namespace
+
+// --- set-up ---
+
+int UringDriver::SetupRing() {
+  // COOP_TASKRUN spares the interrupt on every completion and TASKRUN_FLAG says when there is work
+  // to run (both 5.19); SINGLE_ISSUER (6.0) spares locking. DEFER_TASKRUN is not among them: a
+  // libuv loop that sleeps on the ring's descriptor is not woken by deferred work.
+  const unsigned wanted =
+      (options_.disable & kCoopTaskrun ? 0
+                                       : IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG) |
+      (options_.disable & kSingleIssuer ? 0 : IORING_SETUP_SINGLE_ISSUER);
+  const unsigned ladder[] = {wanted, wanted & ~IORING_SETUP_SINGLE_ISSUER, 0};
+  uint32_t submission = std::max(options_.submission_entries, kSubmissionFloor);
+  uint32_t completion = std::max(options_.completion_entries, submission);
+  size_t step = 0;
+  for (;;) {
+    io_uring_params params = {};
+    params.flags = ladder[step] | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
+    params.cq_entries = completion;
+    const int error = io_uring_queue_init_params(submission, &ring_, &params);
+    if (error == 0) {
+      // Without it (before 5.5) the kernel drops completions when the queue is full.
+      if ((params.features & IORING_FEAT_NODROP) == 0) {
+        io_uring_queue_exit(&ring_);
+        return -EOPNOTSUPP;
+      }
+      counters_.submission_entries = params.sq_entries;
+      counters_.completion_entries = params.cq_entries;
+      if (params.flags & IORING_SETUP_COOP_TASKRUN) features_ |= kCoopTaskrun;
+      if (params.flags & IORING_SETUP_SINGLE_ISSUER) features_ |= kSingleIssuer;
+      // Both came with 6.0, and only the set-up flag says so before the first use.
+      if (step == 0) features_ |= kMultishotReceive;
+      return 0;
+    }
+    if (error == -EINVAL && step + 1 < std::size(ladder)) {
+      ++step;
+    } else if (error == -ENOMEM &&
+               (submission > kSubmissionFloor || completion > kCompletionFloor)) {
+      // Rings count against RLIMIT_MEMLOCK on many kernels.
+      submission = std::max(submission / 2, kSubmissionFloor);
+      completion = std::max({completion / 2, kCompletionFloor, submission});
+    } else {
+      return error;
+    }
+  }
+}
+
+int UringDriver::Setup() {
+  if (options_.disable & kBufferRing) return -EOPNOTSUPP;
+  int error = SetupRing();
+  if (error != 0) return error;
+  // A forked child would share the rings' pages.
+  io_uring_ring_dontfork(&ring_);
+  error = -EINVAL;
+  if ((options_.disable & kIncrementalBuffers) == 0) {
+    error = provided_.Setup(&ring_, options_.pool_bytes, true);
+    if (error == 0) features_ |= kIncrementalBuffers;
+  }
+  if (error == -EINVAL) error = provided_.Setup(&ring_, options_.pool_bytes, false);
+  if (error != 0) {
+    io_uring_queue_exit(&ring_);
+    return error;
+  }
+  pool_ = provided_.pool();
+  // Both came with 5.19.
+  features_ |= kBufferRing | kMultishotAccept;
+  features_ &= ~options_.disable;
+  // Spares a descriptor look-up per enter (5.18); works without.
+  io_uring_register_ring_fd(&ring_);
+  return 0;
+}
+
+// --- submission ---
+
+bool UringDriver::Room(unsigned count) {
+  if (io_uring_sq_space_left(&ring_) >= count) return true;
+  Flush();
+  return io_uring_sq_space_left(&ring_) >= count;
+}
+
+void UringDriver::Flush() {
+  while (io_uring_sq_ready(&ring_) > 0) {
+    ++counters_.enters;
+    // -EAGAIN, -EBUSY, -EINTR: the entries stay queued, in order, and are tried again in the next
+    // turn.
+    if (io_uring_submit(&ring_) <= 0) return;
+  }
+}
+
+// Only after Room().
+io_uring_sqe* UringDriver::NextEntry() {
+  io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
+  URING_CHECK(sqe != nullptr);
+  return sqe;
+}
+
+// From here on the kernel counts as knowing the operation, although it is submitted later.
+void UringDriver::Track(io_uring_sqe* sqe, const Slot& slot, int32_t op) {
+  URING_CHECK(slot.fd != -1);
+  sqe->user_data = Tag(op, slot.id);
+  ++in_kernel_;
+}
+
+void UringDriver::StartReceive(Slot& slot) {
+  io_uring_sqe* sqe = NextEntry();
+  // Lifetime: the bytes land in provided_'s pool, which outlives the ring or is leaked.
+  if (Uses(kMultishotReceive)) {
+    io_uring_prep_recv_multishot(sqe, slot.fd, nullptr, 0, 0);
+  } else {
+    io_uring_prep_recv(sqe, slot.fd, nullptr, 0, 0);
+  }
+  sqe->flags |= IOSQE_BUFFER_SELECT;
+  sqe->buf_group = ProvidedRing::kGroup;
+  Track(sqe, slot, kReceive);
+}
+
+void UringDriver::StartSend(Slot& slot) {
+  io_uring_sqe* sqe = NextEntry();
+  const SendProgress& send = slot.send;
+  // Lifetime: the range belongs to the kernel until this operation's completion; it lies in the
+  // arena region or in slot.send.heap, and both stay until then (or are leaked with the driver).
+  io_uring_prep_send(sqe, slot.fd, send.bytes + send.sent, send.length - send.sent,
+                     MSG_WAITALL | MSG_NOSIGNAL);
+  Track(sqe, slot, kSend);
+}
+
+void UringDriver::StartAccept(Slot& slot) {
+  io_uring_sqe* sqe = NextEntry();
+  if (Uses(kMultishotAccept)) {
+    io_uring_prep_multishot_accept(sqe, slot.fd, nullptr, nullptr, SOCK_CLOEXEC);
+  } else {
+    io_uring_prep_accept(sqe, slot.fd, nullptr, nullptr, SOCK_CLOEXEC);
+  }
+  Track(sqe, slot, kAccept);
+}
+
+void UringDriver::StartConnect(Slot& slot) {
+  if (slot.family == AF_UNIX) {
+    // The ring would hand a connect that has to wait to a worker thread.
+    Post(slot, kConnect, ConnectUnix(slot.fd, *slot.address));
+    return;
+  }
+  io_uring_sqe* sqe = NextEntry();
+  // Lifetime: slot.address stays until the last completion of the connect.
+  io_uring_prep_connect(sqe, slot.fd, slot.address->get(), slot.address->length);
+  Track(sqe, slot, kConnect);
+}
+
+void UringDriver::StartCancel(Slot& slot, int32_t op) {
+  io_uring_sqe* sqe = NextEntry();
+  io_uring_prep_cancel64(sqe, Tag(op, slot.id), 0);
+  // A cancel that found its target says nothing; the target does.
+  sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
+  sqe->user_data = Tag(kCancel, slot.id, op);
+}
+
+bool UringDriver::RunOwn(const Command& command) {
+  Slot* slot = slots_.Find(command.id);
+  if (slot == nullptr || slot->state(command.a) != OpState::kCancelling) return true;
+  if (!Room(1)) return false;
+  StartCancel(*slot, command.a);
+  return true;
+}
+
+// --- completion ---
+
+// Runs what the kernel has put off: completions that did not fit into the queue, and task work.
+void UringDriver::RunKernelWork() {
+  const unsigned flags = IO_URING_READ_ONCE(*ring_.sq.kflags);
+  const bool overflow = (flags & IORING_SQ_CQ_OVERFLOW) != 0;
+  if (overflow && !overflowing_) ++counters_.overflows;
+  overflowing_ = overflow;
+  if ((flags & (IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN)) == 0) return;
+  ++counters_.enters;
+  io_uring_get_events(&ring_);
+}
+
+void UringDriver::Gather() {
+  EmitPosted();
+  RunKernelWork();
+  unsigned head;
+  unsigned seen = 0;
+  io_uring_cqe* cqe;
+  io_uring_for_each_cqe(&ring_, head, cqe) {
+    if (BatchFull()) break;
+    Complete(*cqe);
+    ++seen;
+  }
+  io_uring_cq_advance(&ring_, seen);
+  EmitPosted();
+}
+
+void UringDriver::Complete(const io_uring_cqe& cqe) {
+  const int32_t op = TagOp(cqe.user_data);
+  Slot* slot = slots_.Find(TagId(cqe.user_data));
+  if (op == kCancel) {
+    CompleteCancel(slot, TagTarget(cqe.user_data), cqe.res);
+    return;
+  }
+  // A slot is not freed while the kernel knows of an operation on it.
+  URING_CHECK(slot != nullptr && !slot->idle(op));
+  if ((cqe.flags & IORING_CQE_F_MORE) == 0) --in_kernel_;
+  switch (op) {
+    case kReceive:
+      return CompleteReceive(*slot, cqe);
+    case kSend:
+      return CompleteSend(*slot, cqe.res);
+    case kAccept:
+      return CompleteAccept(*slot, cqe);
+    case kConnect:
+      return Emit(*slot, kConnect, false, cqe.res);
+  }
+  URING_CHECK(!"an operation that is never submitted");
+}
+
+void UringDriver::CompleteReceive(Slot& slot, const io_uring_cqe& cqe) {
+  uint32_t offset = 0;
+  // Also without bytes a buffer may have been picked, and is ours again.
+  if (cqe.flags & IORING_CQE_F_BUFFER) offset = provided_.Take(cqe.flags, cqe.res);
+  if (cqe.res > 0) counters_.bytes_received += static_cast<uint32_t>(cqe.res);
+  if (cqe.res == -ENOBUFS) ++counters_.pool_exhausted;
+  Emit(slot, kReceive, cqe.flags & IORING_CQE_F_MORE, cqe.res, static_cast<int32_t>(offset));
+}
+
+void UringDriver::CompleteSend(Slot& slot, int32_t result) {
+  SendProgress& send = slot.send;
+  if (result > 0) {
+    send.sent += static_cast<uint32_t>(result);
+    counters_.bytes_sent += static_cast<uint32_t>(result);
+    URING_CHECK(send.sent <= send.length);
+    if (send.sent == send.length)
+      return Emit(slot, kSend, false, static_cast<int32_t>(send.length));
+  }
+  const bool cancelled = slot.state(kSend) == OpState::kCancelling;
+  // MSG_WAITALL gives up early on an error of the connection; the next attempt learns which.
+  if (!cancelled && (result > 0 || result == -EINTR)) return Resume(slot, kSend);
+  const int32_t error = result > 0 ? -ECANCELED : result == 0 ? -EIO : result;
+  Emit(slot, kSend, false, error, static_cast<int32_t>(send.sent));
+}
+
+void UringDriver::CompleteAccept(Slot& slot, const io_uring_cqe& cqe) {
+  const bool more = cqe.flags & IORING_CQE_F_MORE;
+  if (cqe.res >= 0) return Emit(slot, kAccept, more, Admit(cqe.res, slot));
+  if (!more && AcceptErrorAbsorbed(slot, cqe.res)) return Resume(slot, kAccept);
+  // The shutdown(2) of a closing listener ends its accept with -EINVAL.
+  const bool closing = slot.life == Life::kClosing && cqe.res == -EINVAL;
+  Emit(slot, kAccept, more, closing ? -ECANCELED : cqe.res);
+}
+
+void UringDriver::CompleteCancel(Slot* slot, int32_t target, int32_t result) {
+  // C5: the target's last completion would have come before this one, so it was between two states
+  // of the kernel's where a cancel does not find it. Ask again.
+  if (result != -ENOENT || slot == nullptr) return;
+  if (slot->state(target) == OpState::kCancelling) Defer({kRepeatCancel, slot->id, target, 0});
+}
+
+// --- teardown ---
+
+int UringDriver::Drain() {
+  const int64_t deadline = NowMs() + kDrainMs;
+  while (in_kernel_ > 0 && NowMs() < deadline) {
+    Flush();
+    if (io_uring_sqe* sqe = io_uring_get_sqe(&ring_)) {
+      io_uring_prep_cancel64(sqe, 0, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
+      sqe->user_data = Tag(kCancel, 0);
+    }
+    io_uring_cqe* cqe = nullptr;
+    __kernel_timespec step = {0, kDrainStepMs * 1000000};
+    io_uring_submit_and_wait_timeout(&ring_, &cqe, 1, &step, nullptr);
+    unsigned head;
+    unsigned seen = 0;
+    io_uring_for_each_cqe(&ring_, head, cqe) {
+      ++seen;
+      const int32_t op = TagOp(cqe->user_data);
+      if (op < kReceive || op > kOperationMax) continue;
+      if (op == kAccept && cqe->res >= 0) close(cqe->res);
+      if ((cqe->flags & IORING_CQE_F_MORE) == 0) --in_kernel_;
+    }
+    io_uring_cq_advance(&ring_, seen);
+  }
+  return static_cast<int>(in_kernel_);
+}
+
+void UringDriver::Teardown(bool keep_mapped) {
+  if (!keep_mapped) return io_uring_queue_exit(&ring_);
+  // Closing the descriptor ends nothing at once: the kernel may go on writing to the rings and to
+  // our memory.
+  io_uring_unregister_ring_fd(&ring_);
+  close(ring_.ring_fd);
+}
+
+void UringDriver::FillStats(Counters* counters) { counters->features = features_; }
+
+}  // namespace uring_net

@@ -1,0 +1,99 @@
+/** Medians, ratios and goals of the benchmark. */
+import { CASES, selectCases, selectTargets } from '../../bench/matrix'
+import type { Outcome } from '../../bench/statistics'
+import { evaluate, median, spread } from '../../bench/statistics'
+import { makeTrial } from './fixtures'
+
+const [echo64] = selectCases(['echo-64B-64'])
+
+function evaluateEcho64(uring: Outcome[], node: Outcome[]) {
+  if (!echo64) throw new Error('the case is gone')
+  const { targets } = evaluate(
+    echo64,
+    new Map([
+      ['node', node],
+      ['uring', uring],
+    ]),
+  )
+  const [base, ours] = targets
+  if (!base || !ours) throw new Error('a target is gone')
+  return { base, ours }
+}
+
+const cpu = (...values: number[]): Outcome[] =>
+  values.map((value) => ({ trial: makeTrial({ cpuUsPerOp: value, opsPerSecond: 1e6 / value }) }))
+
+describe('median and spread', () => {
+  test('the median of an odd number of values is the middle one, whatever their order', () => {
+    expect(median([9, 1, 100])).toBe(9)
+  })
+
+  test('the median of an even number of values is halfway between the middle two', () => {
+    expect(median([4, 1, 2, 100])).toBe(3)
+  })
+
+  test('sorting is by number and does not change the input', () => {
+    const values = [10, 9, 100]
+    expect(spread(values)).toEqual({ median: 10, min: 9, max: 100 })
+    expect(values).toEqual([10, 9, 100])
+  })
+
+  test('there is no median of nothing', () => {
+    expect(() => median([])).toThrow('median of nothing')
+  })
+})
+
+describe('evaluate', () => {
+  test('a ratio is median over median, its spread that of the rounds', () => {
+    const { ours, base } = evaluateEcho64(cpu(5, 6, 12), cpu(10, 10, 15))
+    expect(base.ratios).toBeNull()
+    expect(ours.ratios?.cpuUsPerOp).toEqual({ median: 0.6, min: 0.5, max: 0.8 })
+  })
+
+  test('goals are judged in both directions, as rounded in print', () => {
+    const met = evaluateEcho64(cpu(7.04), cpu(10)).ours.verdicts
+    expect(met.map((verdict) => [verdict.goal.metric, verdict.isMet])).toEqual([
+      ['cpuUsPerOp', true],
+      ['opsPerSecond', true],
+    ])
+    const missed = evaluateEcho64(cpu(7.3), cpu(10)).ours.verdicts
+    expect(missed.map((verdict) => verdict.isMet)).toEqual([false, false])
+  })
+
+  test('a failed trial is in no median and its round in no spread', () => {
+    const { ours } = evaluateEcho64(
+      [{ failure: 'the server is gone' }, ...cpu(6, 6)],
+      cpu(1, 10, 10),
+    )
+    expect(ours.failures).toEqual(['the server is gone'])
+    expect(ours.ratios?.cpuUsPerOp).toEqual({ median: 0.6, min: 0.6, max: 0.6 })
+  })
+
+  test('without a single trial there is neither summary nor verdict', () => {
+    const { ours } = evaluateEcho64([{ failure: 'no' }], cpu(10))
+    expect(ours).toMatchObject({ summary: null, ratios: null, verdicts: [] })
+  })
+})
+
+describe('selection', () => {
+  test('an exact id selects that case only, a beginning all that begin so, in matrix order', () => {
+    expect(selectCases(['stream-64KB']).map((one) => one.id)).toEqual(['stream-64KB'])
+    expect(selectCases(['churn', 'echo']).map((one) => one.id)).toEqual([
+      'echo-64B-1',
+      'echo-64B-64',
+      'echo-64B-500',
+      'echo-64B-2000',
+      'churn',
+    ])
+    expect(() => selectCases(['ecko'])).toThrow("no case 'ecko'")
+  })
+
+  test('targets keep the order in which trials alternate', () => {
+    expect(selectTargets(['epoll', 'node'])).toEqual(['node', 'epoll'])
+    expect(() => selectTargets(['bun'])).toThrow("no target 'bun'")
+  })
+
+  test('ids are unique', () => {
+    expect(new Set(CASES.map((one) => one.id)).size).toBe(CASES.length)
+  })
+})

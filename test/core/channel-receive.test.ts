@@ -1,0 +1,417 @@
+/** The receive side of a channel: order, pauses, termination, and what a hostile kernel may say (R1, R2). */
+import { Op } from '../../src/core/binding'
+import { Channel } from '../../src/core/channel'
+import { errno } from './scripted-binding'
+import { Recorder, makeChannel, scriptImmediates } from './fixtures'
+import type { ChannelFixture } from './fixtures'
+
+const immediates = scriptImmediates()
+const ECANCELED = errno('ECANCELED')
+const ENOBUFS = errno('ENOBUFS')
+
+let fixture: ChannelFixture
+
+/** Paused, with 'one' kept and the cancel asked for. */
+function pausedWithData(): ChannelFixture {
+  const { kernel, channel, id, seen } = fixture
+  channel.readStart()
+  channel.readStop()
+  kernel.deliver(kernel.received(id, 'one'))
+  expect(seen.drain()).toEqual([])
+  expect(kernel.isCancelRequested(id, 'receive')).toBe(true)
+  return fixture
+}
+
+beforeEach(() => {
+  fixture = makeChannel()
+})
+
+afterEach(() => {
+  fixture.kernel.assertClean()
+  expect(fixture.kernel.uncaught).toEqual([])
+  expect(immediates.uncaught).toEqual([])
+})
+
+describe('reading', () => {
+  test('nothing is received before readStart', () => {
+    const { kernel } = fixture
+    expect(kernel.take()).toEqual([])
+  })
+
+  test('readStart arms one receive, however often it is called', () => {
+    const { kernel, channel } = fixture
+    channel.readStart()
+    channel.readStart()
+    expect(kernel.take()).toEqual(['receive'])
+    channel.readStart()
+    expect(kernel.take()).toEqual([])
+  })
+
+  test('data is delivered in order, in the call that carried it', () => {
+    const { kernel, channel, id, seen } = fixture
+    channel.readStart()
+    kernel.deliver(kernel.received(id, 'one'), kernel.received(id, 'two'))
+    kernel.deliver(kernel.received(id, 'three'))
+    expect(seen.events).toEqual(['bytes one', 'bytes two', 'bytes three'])
+    expect(channel.bytesReceived).toBe(11)
+    expect(kernel.take()).toEqual([])
+  })
+
+  test('the end is told once, and nothing is armed after it', () => {
+    const { kernel, channel, id, seen } = fixture
+    channel.readStart()
+    kernel.deliver(kernel.received(id, 'last'), kernel.receiveEnded(id, 0))
+    channel.readStop()
+    channel.readStart()
+    immediates.runAll()
+    expect(seen.events).toEqual(['bytes last', 'end'])
+    expect(kernel.count(id, 'receive')).toBe(1)
+  })
+
+  test('an error is told once, and nothing is armed after it', () => {
+    const { kernel, channel, id, seen } = fixture
+    channel.readStart()
+    kernel.deliver(kernel.received(id, 'last'), kernel.receiveEnded(id, errno('ECONNRESET')))
+    channel.readStart()
+    immediates.runAll()
+    expect(seen.events).toEqual(['bytes last', `receive error ${errno('ECONNRESET')}`])
+    expect(kernel.count(id, 'receive')).toBe(1)
+  })
+
+  test('data without MORE re-arms once, before the handler runs', () => {
+    const { kernel, channel, id, seen } = fixture
+    let queuedAtCallback = -1
+    seen.onEvent = () => (queuedAtCallback = kernel.commands[0]!)
+    channel.readStart()
+    kernel.deliver(kernel.received(id, 'one', false))
+    expect(queuedAtCallback).toBe(1)
+    expect(kernel.take()).toEqual(['receive'])
+    kernel.deliver(kernel.received(id, 'two'))
+    expect(seen.events).toEqual(['bytes one', 'bytes two'])
+  })
+
+  test('-ENOBUFS is no error: the receive is armed again, once', () => {
+    const { kernel, channel, id, seen } = fixture
+    channel.readStart()
+    kernel.deliver(kernel.received(id, 'one'), kernel.receiveEnded(id, ENOBUFS))
+    expect(kernel.take()).toEqual(['receive'])
+    kernel.deliver(kernel.received(id, 'two'))
+    expect(seen.events).toEqual(['bytes one', 'bytes two'])
+  })
+
+  test('a handler that stops reading in the middle of a batch gets no more of it', () => {
+    const { kernel, channel, id, seen } = fixture
+    seen.onEvent = () => channel.readStop()
+    channel.readStart()
+    kernel.deliver(kernel.received(id, 'one'), kernel.received(id, 'two'))
+    expect(seen.events).toEqual(['bytes one'])
+  })
+
+  test('a replaced handler gets everything from then on, the first one nothing', () => {
+    const { kernel, channel, id, seen } = fixture
+    const second = new Recorder()
+    channel.readStart()
+    kernel.deliver(kernel.received(id, 'one'))
+    channel.handler = second
+    kernel.deliver(kernel.received(id, 'two'), kernel.receiveEnded(id, 0))
+    expect(seen.events).toEqual(['bytes one'])
+    expect(second.events).toEqual(['bytes two', 'end'])
+  })
+})
+
+describe('paused', () => {
+  test('readStop alone costs no command: the first arrival asks for the cancel', () => {
+    const { kernel, channel, id } = fixture
+    channel.readStart()
+    kernel.take()
+    channel.readStop()
+    expect(kernel.take()).toEqual([])
+    kernel.deliver(kernel.received(id, 'one'))
+    expect(kernel.take()).toEqual(['cancel receive'])
+  })
+
+  test('cancel is asked for once, whatever still arrives, and all of it is kept', () => {
+    const { kernel, channel, id, seen } = pausedWithData()
+    kernel.deliver(kernel.received(id, 'two'), kernel.received(id, 'three'))
+    expect(kernel.take()).toEqual([])
+    kernel.deliver(kernel.received(id, 'four'), kernel.receiveEnded(id, ECANCELED))
+    expect(kernel.take()).toEqual([])
+    expect(seen.events).toEqual([])
+    channel.readStart()
+    immediates.runAll()
+    // The pool was overwritten after each batch: bytes kept without a copy would come out as noise.
+    expect(seen.events).toEqual(['bytes one', 'bytes two', 'bytes three', 'bytes four'])
+    expect(kernel.take()).toEqual(['receive'])
+  })
+
+  test('nothing is delivered from inside readStart', () => {
+    const { channel, seen } = pausedWithData()
+    channel.readStart()
+    expect(seen.events).toEqual([])
+    immediates.runAll()
+    expect(seen.events).toEqual(['bytes one'])
+  })
+
+  test('one kept item in each immediate, so that ticks run between them (E2)', () => {
+    const { kernel, channel, id, seen } = pausedWithData()
+    kernel.deliver(kernel.received(id, 'two'))
+    channel.readStart()
+    immediates.run()
+    expect(seen.drain()).toEqual(['bytes one'])
+    immediates.run()
+    expect(seen.drain()).toEqual(['bytes two'])
+  })
+
+  test.each([
+    ['the end', 0, 'end'],
+    ['an error', errno('ECONNRESET'), `receive error ${errno('ECONNRESET')}`],
+  ])('%s is kept behind the data it follows', (_what, result, event) => {
+    const { kernel, channel, id, seen } = pausedWithData()
+    kernel.deliver(kernel.received(id, 'two'), kernel.receiveEnded(id, result))
+    expect(seen.events).toEqual([])
+    channel.readStart()
+    immediates.runAll()
+    expect(seen.events).toEqual(['bytes one', 'bytes two', event])
+    expect(kernel.count(id, 'receive')).toBe(1)
+  })
+
+  test('an end without data while paused (EOF) is kept, too', () => {
+    const { kernel, channel, id, seen } = fixture
+    channel.readStart()
+    channel.readStop()
+    kernel.deliver(kernel.receiveEnded(id, 0))
+    expect(seen.events).toEqual([])
+    channel.readStart()
+    immediates.runAll()
+    expect(seen.events).toEqual(['end'])
+  })
+
+  test('what arrives while kept data is being delivered comes after it', () => {
+    const { kernel, channel, id, seen } = pausedWithData()
+    kernel.deliver(kernel.received(id, 'two'))
+    channel.readStart()
+    immediates.run()
+    kernel.deliver(kernel.received(id, 'three'), kernel.receiveEnded(id, 0))
+    expect(seen.events).toEqual(['bytes one'])
+    immediates.runAll()
+    expect(seen.events).toEqual(['bytes one', 'bytes two', 'bytes three', 'end'])
+  })
+
+  test('a pause during the delivery of kept data keeps the rest for the next readStart', () => {
+    const { kernel, channel, id, seen } = pausedWithData()
+    kernel.deliver(kernel.received(id, 'two'), kernel.received(id, 'three'))
+    seen.onEvent = () => channel.readStop()
+    channel.readStart()
+    immediates.runAll()
+    expect(seen.drain()).toEqual(['bytes one'])
+    channel.readStart()
+    channel.readStop()
+    immediates.runAll()
+    expect(seen.drain()).toEqual([])
+    channel.readStart()
+    immediates.runAll()
+    expect(seen.drain()).toEqual(['bytes two'])
+  })
+
+  test('readStart, readStop and readStart in one tick deliver kept data once', () => {
+    const { channel, seen } = pausedWithData()
+    channel.readStart()
+    channel.readStop()
+    channel.readStart()
+    immediates.runAll()
+    expect(seen.events).toEqual(['bytes one'])
+  })
+
+  test('resumed before the cancelled receive has ended: re-armed exactly once, after its end', () => {
+    const { kernel, channel, id, seen } = pausedWithData()
+    channel.readStart()
+    immediates.runAll()
+    expect(kernel.take()).toEqual([])
+    // Data first, then the answer to the cancel: a cancel that threw data away would lose 'two'.
+    kernel.deliver(kernel.received(id, 'two'), kernel.receiveEnded(id, ECANCELED))
+    expect(kernel.take()).toEqual(['receive'])
+    kernel.deliver(kernel.received(id, 'three'))
+    expect(kernel.take()).toEqual([])
+    expect(seen.events).toEqual(['bytes one', 'bytes two', 'bytes three'])
+  })
+
+  test('the cancelled receive ends between readStart and the delivery: re-armed exactly once', () => {
+    const { kernel, channel, id } = pausedWithData()
+    channel.readStart()
+    kernel.deliver(kernel.receiveEnded(id, ECANCELED))
+    immediates.runAll()
+    expect(kernel.take()).toEqual(['receive'])
+  })
+
+  test('a cancel that came too late: the receive ended by itself with data, nothing is lost', () => {
+    const { kernel, channel, id, seen } = pausedWithData()
+    kernel.deliver(kernel.received(id, 'two', false))
+    expect(kernel.take()).toEqual([])
+    channel.readStart()
+    immediates.runAll()
+    expect(seen.events).toEqual(['bytes one', 'bytes two'])
+    expect(kernel.take()).toEqual(['receive'])
+  })
+
+  test('-ENOBUFS while paused arms nothing until readStart', () => {
+    const { kernel, channel, id } = fixture
+    channel.readStart()
+    channel.readStop()
+    kernel.deliver(kernel.receiveEnded(id, ENOBUFS))
+    expect(kernel.take()).toEqual([])
+    channel.readStart()
+    expect(kernel.take()).toEqual(['receive'])
+  })
+
+  test('data without MORE while paused needs no cancel, and arms nothing (R2)', () => {
+    const { kernel, channel, id } = fixture
+    channel.readStart()
+    channel.readStop()
+    kernel.deliver(kernel.received(id, 'one', false))
+    expect(kernel.take()).toEqual([])
+  })
+})
+
+describe('keep', () => {
+  test('bytes given back come first, before what arrived later', () => {
+    const { kernel, channel, id, seen } = fixture
+    const kept = jest.spyOn(seen, 'onBytes').mockImplementationOnce((memory, offset, length) => {
+      channel.readStop()
+      channel.keep(memory, offset + 1, length - 1)
+    })
+    channel.readStart()
+    kernel.deliver(kernel.received(id, 'xone'), kernel.received(id, 'two'))
+    expect(kernel.take()).toEqual(['cancel receive'])
+    kept.mockRestore()
+    channel.readStart()
+    immediates.runAll()
+    expect(seen.events).toEqual(['bytes one', 'bytes two'])
+  })
+
+  test.each([
+    [0, 'end'],
+    [errno('ETIMEDOUT'), `receive error ${errno('ETIMEDOUT')}`],
+  ])('an end given back with status %i is told again after kept bytes', (status, event) => {
+    const { kernel, channel, id, seen } = fixture
+    channel.readStart()
+    kernel.deliver(kernel.receiveEnded(id, status))
+    expect(seen.drain()).toEqual([event])
+    channel.readStop()
+    channel.keep(Buffer.from('tail'), 0, 4)
+    channel.keepEnd(status)
+    channel.readStart()
+    immediates.runAll()
+    expect(seen.events).toEqual(['bytes tail', event])
+  })
+})
+
+describe('closed under a receive', () => {
+  test('late completions are dropped: nothing is delivered after close()', () => {
+    const { kernel, channel, id, seen } = fixture
+    channel.readStart()
+    kernel.take()
+    channel.close(false, seen.closed)
+    kernel.deliver(kernel.received(id, 'late'))
+    expect(seen.events).toEqual([])
+    kernel.deliver(kernel.received(id, 'later'), kernel.receiveEnded(id, 0), kernel.closed(id))
+    immediates.runAll()
+    expect(seen.events).toEqual(['closed'])
+    expect(fixture.driver.stats().strays).toBe(0)
+  })
+
+  test('kept data is not delivered after close(), not even by an immediate that was due', () => {
+    const { kernel, channel, id, seen } = pausedWithData()
+    channel.readStart()
+    channel.close(false, seen.closed)
+    immediates.runAll()
+    kernel.deliver(kernel.closed(id))
+    immediates.runAll()
+    expect(seen.events).toEqual(['closed'])
+  })
+
+  test('close() in the handler arms nothing more, though the receive has ended', () => {
+    const { kernel, channel, id, seen } = fixture
+    seen.onEvent = (event) => {
+      if (event !== 'closed') channel.close(false, seen.closed)
+    }
+    channel.readStart()
+    kernel.deliver(kernel.received(id, 'one'), kernel.receiveEnded(id, ENOBUFS))
+    expect(kernel.take()).toEqual(['close'])
+    kernel.deliver(kernel.closed(id))
+    expect(seen.events).toEqual(['bytes one', 'closed'])
+  })
+
+  test('readStart and readStop after close() do nothing', () => {
+    const { kernel, channel, id, seen } = fixture
+    channel.close(false, seen.closed)
+    channel.readStart()
+    channel.readStop()
+    channel.readStart()
+    expect(kernel.take()).toEqual(['close'])
+    kernel.deliver(kernel.closed(id))
+    channel.readStart()
+    expect(kernel.take()).toEqual([])
+  })
+
+  test('keep() after close() sends no command', () => {
+    const { kernel, channel, id, seen } = fixture
+    jest.spyOn(seen, 'onBytes').mockImplementationOnce((memory, offset, length) => {
+      channel.close(false, seen.closed)
+      channel.keep(memory, offset, length)
+    })
+    channel.readStart()
+    kernel.deliver(kernel.received(id, 'one'))
+    expect(kernel.take()).toEqual(['close'])
+  })
+
+  test('a kernel that never ends the receive: close waits for the closed completion alone', () => {
+    const { kernel, channel, id, seen, driver } = fixture
+    const other = new Recorder()
+    const otherId = kernel.endpoint()
+    new Channel(driver, otherId, other).readStart()
+    channel.readStart()
+    kernel.take()
+    channel.close(false, seen.closed)
+    kernel.take()
+    immediates.runAll()
+    expect(seen.events).toEqual([])
+    kernel.deliver(kernel.received(otherId, 'goes on'))
+    expect(other.events).toEqual(['bytes goes on'])
+    kernel.deliver(kernel.onlyClosed(id))
+    expect(seen.events).toEqual(['closed'])
+  })
+})
+
+describe('duplicated and stray completions', () => {
+  test('a second end changes nothing and is counted', () => {
+    const { kernel, channel, id, seen, driver } = fixture
+    channel.readStart()
+    const end = kernel.receiveEnded(id, 0)
+    kernel.deliver(end, end)
+    expect(seen.events).toEqual(['end'])
+    expect(driver.stats().strays).toBe(1)
+  })
+
+  test('a second -ECANCELED while paused changes nothing and is counted', () => {
+    const { kernel, id, seen, driver } = pausedWithData()
+    const end = kernel.receiveEnded(id, ECANCELED)
+    kernel.deliver(end, end)
+    expect(kernel.take()).toEqual([])
+    expect(seen.events).toEqual([])
+    expect(driver.stats().strays).toBe(1)
+  })
+
+  test('data without a receive in flight is dropped and counted', () => {
+    const { kernel, id, seen, driver } = fixture
+    kernel.deliver({ opcode: Op.receive, id, result: 4, more: true })
+    expect(seen.events).toEqual([])
+    expect(fixture.channel.bytesReceived).toBe(0)
+    expect(driver.stats().strays).toBe(1)
+  })
+
+  test('an opcode that is no completion is dropped and counted', () => {
+    const { kernel, id, driver } = fixture
+    kernel.deliver({ opcode: Op.cancel, id, result: 0 }, { opcode: 99, id, result: 0 })
+    expect(driver.stats().strays).toBe(2)
+  })
+})

@@ -1,0 +1,357 @@
+/**
+ * Random scripts against a model: whatever the user calls and whatever the kernel does to it, the peer sees exactly the
+ * bytes the callbacks confirm, in order; the user sees exactly the bytes that arrived, in order, and only while reading;
+ * every callback comes once, and the end leaves nothing behind. A failing seed runs again by its number.
+ */
+import { Channel, Sent } from '../../src/core/channel'
+import type { ChannelHandler } from '../../src/core/channel'
+import type { Driver } from '../../src/core/driver'
+import { errno } from './scripted-binding'
+import type { Posted, ScriptedKernel } from './scripted-binding'
+import { makeDriver, scriptImmediates, seeded } from './fixtures'
+
+const immediates = scriptImmediates()
+const seeds = 500
+const ECANCELED = errno('ECANCELED')
+
+/** One accepted send, and what its callback said. */
+interface Accepted {
+  readonly bytes: Buffer
+  readonly request: { onSent(status: number, taken: number): void }
+  told: { status: number; taken: number } | undefined
+}
+
+class Script implements ChannelHandler {
+  readonly random: (below: number) => number
+  readonly kernel: ScriptedKernel
+  readonly driver: Driver
+  readonly id: number
+  readonly channel: Channel
+
+  readonly accepted: Accepted[] = []
+  readonly arrived: Buffer[] = []
+  readonly delivered: Buffer[] = []
+  /** What the kernel told of the end of the stream, and what the user was told. */
+  endArrived: number | undefined
+  endDelivered: number | undefined
+  isReading = false
+  /** Set once something went wrong on purpose: then bytes may be missing at the end of the wire. */
+  hasFailed = false
+  isShutdownAsked = false
+  shutdownTold: number | undefined
+  isClosed = false
+  isOver = false
+  /** Running number of bytes, so that every byte differs from its neighbours in a known way. */
+  #next = 0
+
+  constructor(seed: number) {
+    this.random = seeded(seed)
+    ;({ kernel: this.kernel, driver: this.driver } = makeDriver({
+      arenaBytes: 65536 * (1 + this.random(2)),
+      poolBytes: 4096,
+      commandCapacity: 1 + this.random(8),
+      batchSize: 1 + this.random(8),
+    }))
+    this.id = this.kernel.endpoint()
+    this.channel = new Channel(this.driver, this.id, this)
+    this.kernel.sendNowTakes = (length) => {
+      const kind = this.random(10)
+      if (kind === 0) return errno('ENOBUFS')
+      return kind < 5 ? length : this.random(length)
+    }
+  }
+
+  // --- what the user sees -----------------------------------------------------------------------
+
+  onBytes(memory: Buffer, offset: number, length: number): void {
+    this.#expectDeliverable('bytes')
+    this.delivered.push(Buffer.from(memory.subarray(offset, offset + length)))
+    this.#act(20)
+  }
+
+  onEnd(): void {
+    this.#ended(0)
+  }
+
+  onReceiveError(status: number): void {
+    this.#ended(status)
+  }
+
+  #ended(status: number): void {
+    this.#expectDeliverable('the end')
+    this.endDelivered = status
+    this.#act(20)
+  }
+
+  #expectDeliverable(what: string): void {
+    if (!this.isReading) throw new Error(`${what} while paused`)
+    if (this.channel.isClosing) throw new Error(`${what} after close`)
+    if (this.endDelivered !== undefined) throw new Error(`${what} after the end`)
+  }
+
+  /** From inside a callback the user does now and then one thing more. */
+  #act(percent: number): void {
+    if (!this.isOver && this.random(100) < percent) this.userStep()
+  }
+
+  // --- what the user does -----------------------------------------------------------------------
+
+  userStep(): void {
+    const { channel, random } = this
+    if (channel.isClosing) return
+    switch (random(12)) {
+      case 0:
+        this.#read(true)
+        return
+      case 1:
+        this.#read(false)
+        return
+      case 2:
+        if (this.accepted.length > 0) {
+          channel.cancelSend(this.accepted[random(this.accepted.length)]!.request)
+        }
+        return
+      case 3:
+        if (random(12) === 0 && !this.isShutdownAsked) this.#shutdown()
+        return
+      case 4:
+        if (random(30) === 0) this.close()
+        return
+      default:
+        if (!this.isShutdownAsked) this.#send()
+    }
+  }
+
+  #read(on: boolean): void {
+    this.isReading = on
+    if (on) this.channel.readStart()
+    else this.channel.readStop()
+  }
+
+  #bytes(length: number): Buffer {
+    const bytes = Buffer.allocUnsafe(length)
+    // 7 bits, so that latin1 and utf8 say the same.
+    for (let i = 0; i < length; i++) bytes[i] = (this.#next++ * 31) & 0x7f
+    return bytes
+  }
+
+  #send(): void {
+    const { channel, random, driver } = this
+    const lengths = [0, 1, random(300), random(3000), random(20_000), random(100_000)]
+    const bytes = this.#bytes(lengths[random(lengths.length)]!)
+    const mayFinish = random(2) === 0
+    const entry: { block: number; told: Accepted['told'] } = { block: -1, told: undefined }
+    const request = {
+      onSent: (status: number, taken: number): void => {
+        if (entry.told !== undefined) throw new Error('a send was told twice')
+        if (this.isClosed) throw new Error('a send was told after closed')
+        entry.told = { status, taken }
+        if (entry.block >= 0) driver.arena.release(entry.block)
+        this.#act(30)
+      },
+    }
+    let answer: number
+    const kind = random(5)
+    if (kind === 0) {
+      answer = channel.sendString(bytes.toString('latin1'), random(2) ? 'utf8' : 'latin1', request)
+    } else if (kind === 1) {
+      const cut = random(bytes.length + 1)
+      const chunks = [bytes.subarray(0, cut), bytes.subarray(cut)]
+      answer = channel.sendGather(chunks, bytes.length, request, mayFinish)
+    } else {
+      if (kind === 2 && bytes.length <= 65536) {
+        entry.block = driver.arena.allocate(bytes.length || 1)
+      }
+      if (entry.block >= 0) {
+        driver.arena.bytes.set(bytes, entry.block)
+        answer = channel.sendOwned(entry.block, bytes.length, request)
+      } else {
+        const mutable = Buffer.from(bytes)
+        answer = channel.send(mutable, request, mayFinish)
+        mutable.fill(0xff)
+      }
+    }
+    if (answer === Sent.done) entry.told = { status: 0, taken: bytes.length }
+    if (answer >= 0) this.accepted.push(Object.assign(entry, { bytes, request }))
+    else if (entry.block >= 0) driver.arena.release(entry.block)
+  }
+
+  #shutdown(): void {
+    const status = this.channel.shutdown({
+      onShutdown: (result) => {
+        if (this.shutdownTold !== undefined) throw new Error('the shutdown was told twice')
+        if (this.isClosed) throw new Error('the shutdown was told after closed')
+        this.shutdownTold = result
+      },
+    })
+    this.isShutdownAsked = true
+    if (status < 0) this.shutdownTold = status
+  }
+
+  close(): void {
+    this.isReading = false
+    this.channel.close(this.random(2) === 0, () => {
+      if (this.isClosed) throw new Error('closed was told twice')
+      this.isClosed = true
+    })
+  }
+
+  // --- what the kernel does ---------------------------------------------------------------------
+
+  kernelStep(isCalm: boolean): void {
+    const { kernel, id, random } = this
+    if (random(3) === 0) kernel.take()
+    if (!kernel.isOpen(id)) return
+    const posted: Posted[] = []
+    if (kernel.isClosing(id)) {
+      if (random(3) === 0 || isCalm) posted.push(...this.#closed())
+    } else {
+      if (kernel.isInFlight(id, 'send') && random(2) === 0) posted.push(this.#sent(isCalm))
+      if (kernel.isInFlight(id, 'shutdown') && random(2) === 0) posted.push(kernel.shutDown(id))
+    }
+    if (kernel.isOpen(id)) {
+      for (let i = random(4); i > 0 && kernel.isInFlight(id, 'receive'); i--) {
+        posted.push(this.#received(isCalm))
+      }
+    }
+    kernel.deliver(posted)
+  }
+
+  #closed(): Posted[] {
+    const { kernel, id, random } = this
+    // The first attempt at a send may have got some of it out.
+    const posted: Posted[] = []
+    if (kernel.isInFlight(id, 'send') && random(2) === 0) posted.push(this.#sent(false))
+    return [...posted, ...kernel.closed(id)]
+  }
+
+  #sent(isCalm: boolean): Posted {
+    const { kernel, id, random } = this
+    const length = kernel.sendLength(id)
+    if (kernel.isCancelRequested(id, 'send') && random(3) > 0) {
+      const taken = random(2) === 0 ? 0 : random(length)
+      if (taken > 0) this.hasFailed = true
+      return kernel.sent(id, ECANCELED, taken)
+    }
+    if (!isCalm && random(100) === 0) {
+      this.hasFailed = true
+      return kernel.sent(id, errno('ECONNRESET'), random(length))
+    }
+    return kernel.sent(id)
+  }
+
+  #received(isCalm: boolean): Posted {
+    const { kernel, id, random } = this
+    if (kernel.isCancelRequested(id, 'receive') && random(2) === 0) {
+      return kernel.receiveEnded(id, ECANCELED)
+    }
+    const kind = isCalm ? 50 : random(100)
+    if (kind < 5) return kernel.receiveEnded(id, errno('ENOBUFS'))
+    if (kind < 7) {
+      this.endArrived = kind === 5 ? 0 : errno('ECONNRESET')
+      return kernel.receiveEnded(id, this.endArrived)
+    }
+    const bytes = this.#bytes(1 + random(200))
+    this.arrived.push(bytes)
+    return kernel.received(id, bytes, random(4) > 0)
+  }
+
+  // --- the run, and what has to hold ------------------------------------------------------------
+
+  run(): void {
+    const { random } = this
+    for (let step = 0; step < 150; step++) {
+      const kind = random(10)
+      if (kind < 5) this.userStep()
+      else if (kind < 8) this.kernelStep(false)
+      else immediates.run()
+      this.#check()
+    }
+    this.isOver = true
+    const isCut = this.channel.isClosing
+    if (!isCut) {
+      this.#read(true)
+      for (let step = 0; step < 400; step++) {
+        this.kernelStep(true)
+        immediates.run()
+      }
+      this.#checkComplete()
+      this.close()
+    }
+    for (let step = 0; step < 50; step++) {
+      this.kernelStep(true)
+      immediates.run()
+    }
+    immediates.runAll()
+    this.#checkGone()
+  }
+
+  /** Holds at every moment. */
+  #check(): void {
+    const delivered = Buffer.concat(this.delivered)
+    const arrived = Buffer.concat(this.arrived)
+    if (!arrived.subarray(0, delivered.length).equals(delivered)) {
+      throw new Error('delivered bytes are not those that arrived, in order')
+    }
+    const [thrown] = [...this.kernel.uncaught, ...immediates.uncaught]
+    if (thrown !== undefined) throw thrown
+    this.kernel.assertClean()
+  }
+
+  /** Holds when everybody has had time and nobody closed. */
+  #checkComplete(): void {
+    this.#check()
+    expect(Buffer.concat(this.delivered).equals(Buffer.concat(this.arrived))).toBe(true)
+    expect(this.endDelivered).toBe(this.endArrived)
+    expect(this.accepted.filter(({ told }) => told === undefined)).toEqual([])
+    expect(this.channel.sendQueueBytes).toBe(0)
+    this.#checkWire(this.kernel.wireBytes(this.id))
+    if (this.isShutdownAsked) expect(this.shutdownTold).toBeDefined()
+    if (this.shutdownTold === 0) expect(this.kernel.hasFin(this.id)).toBe(true)
+  }
+
+  /** The wire is what the callbacks confirmed: after a gap nothing, without one everything. */
+  #checkWire(wire: Buffer): void {
+    const confirmed = this.accepted.map(({ bytes, told }) => bytes.subarray(0, told!.taken))
+    expect(wire.equals(Buffer.concat(confirmed))).toBe(true)
+    let isPoisoned = false
+    for (const { bytes, told } of this.accepted) {
+      const { status, taken } = told!
+      if (isPoisoned && taken > 0) throw new Error('bytes were sent behind a gap')
+      if (status === 0 && taken !== bytes.length) throw new Error('a short send passed for success')
+      if (status < 0 && taken > 0) isPoisoned = true
+    }
+  }
+
+  #checkGone(): void {
+    this.#check()
+    expect(this.isClosed).toBe(true)
+    expect(this.accepted.filter(({ told }) => told === undefined)).toEqual([])
+    if (this.isShutdownAsked) expect(this.shutdownTold).toBeDefined()
+    expect(this.driver.arena.bytesInUse).toBe(0)
+    expect(this.driver.stats().strays).toBe(0)
+    expect(this.kernel.isRef).toBe(false)
+    expect(this.kernel.endpointCount).toBe(0)
+  }
+}
+
+describe('random scripts', () => {
+  const perTest = 25
+  test.each(Array.from({ length: seeds / perTest }, (_, i) => i * perTest))(
+    'agree with the model (25 seeds from %i)',
+    (first) => {
+      const failures: string[] = []
+      for (let seed = first; seed < first + perTest; seed++) {
+        try {
+          new Script(seed).run()
+        } catch (error) {
+          failures.push(`seed ${seed}: ${(error as Error).message}`)
+          immediates.uncaught.length = 0
+          immediates.runAll()
+          immediates.uncaught.length = 0
+        }
+      }
+      expect(failures).toEqual([])
+    },
+  )
+})

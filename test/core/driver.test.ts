@@ -1,0 +1,212 @@
+/** The driver: the command queue, batches, and completions for nobody. */
+import { Acceptor } from '../../src/core/acceptor'
+import { Op } from '../../src/core/binding'
+import type { Binding } from '../../src/core/binding'
+import { Channel } from '../../src/core/channel'
+import { Driver } from '../../src/core/driver'
+import type { Endpoint } from '../../src/core/driver'
+import { ScriptedKernel, errno } from './scripted-binding'
+import { Recorder, makeChannel, makeDriver } from './fixtures'
+
+describe('commands', () => {
+  test('a full queue is handed over, and nothing of it is lost or reordered (C5)', () => {
+    const { kernel, driver } = makeDriver({ commandCapacity: 4 })
+    const ids = Array.from({ length: 11 }, () => kernel.endpoint())
+    for (const id of ids) driver.queue(Op.receive, id, 0, 0)
+    kernel.take()
+    expect(kernel.log.map(({ id }) => id)).toEqual(ids)
+    expect(kernel.submits).toBe(2)
+    kernel.assertClean()
+  })
+
+  test('submit hands the queue over now', () => {
+    const { kernel, driver } = makeDriver()
+    driver.queue(Op.receive, kernel.endpoint(), 0, 0)
+    driver.submit()
+    expect(kernel.log).toHaveLength(1)
+  })
+
+  test('a kernel that refuses the driver is a system error', () => {
+    const kernel = new ScriptedKernel()
+    jest.spyOn(kernel as Binding, 'createDriver').mockReturnValue(errno('EPERM'))
+    expect(() => new Driver(kernel, 'uring')).toThrow(
+      expect.objectContaining({ code: 'EPERM', syscall: 'io_uring_setup', errno: errno('EPERM') }),
+    )
+    expect(() => new Driver(kernel, 'epoll')).toThrow(
+      expect.objectContaining({ code: 'EPERM', syscall: 'epoll_create1' }),
+    )
+  })
+})
+
+describe('completions', () => {
+  test('many batches arrive in order, and ticks run after each callback (E2)', () => {
+    const { kernel, channel, id, seen } = makeChannel({ batchSize: 4 })
+    channel.readStart()
+    const texts = Array.from({ length: 10 }, (_, i) => `${i}`)
+    kernel.deliver(texts.map((text) => kernel.received(id, text)))
+    expect(seen.events).toEqual(texts.map((text) => `bytes ${text}`))
+    expect(kernel.ticks).toBe(10)
+    expect(kernel.dispatches).toBe(3)
+  })
+
+  test('ticks are not run where nobody was called', () => {
+    const { kernel, channel, id } = makeChannel()
+    channel.readStart()
+    channel.readStop()
+    kernel.deliver(kernel.received(id, 'kept'), kernel.receiveEnded(id, errno('ECANCELED')))
+    expect(kernel.ticks).toBe(0)
+  })
+
+  test('the cursor stands on the next completion while a callback runs', () => {
+    const { kernel, channel, id, seen } = makeChannel()
+    const cursors: number[] = []
+    seen.onEvent = () => cursors.push(kernel.completions[1]!)
+    channel.readStart()
+    kernel.deliver(kernel.received(id, 'a'), kernel.received(id, 'b'))
+    expect(cursors).toEqual([1, 2])
+  })
+
+  test('negative results and large offsets come through whole', () => {
+    const { kernel, driver } = makeDriver()
+    const id = kernel.endpoint()
+    const calls: number[][] = []
+    const endpoint: Endpoint = {
+      id,
+      complete: (...words) => {
+        calls.push(words)
+        return false
+      },
+    }
+    driver.register(endpoint)
+    kernel.deliver({ opcode: 7, id, result: -2147483648, more: true, extra: 2147483647 })
+    expect(calls).toEqual([[7, -2147483648, 1, 2147483647]])
+  })
+
+  test('ids nobody has are dropped and counted, whatever they are', () => {
+    const { kernel, driver } = makeDriver()
+    for (const id of [0, -1, 1, (1 << 20) | 5, 0x7fffffff]) {
+      kernel.deliver({ opcode: Op.receive, id, result: 5, more: true })
+    }
+    expect(driver.stats().strays).toBe(5)
+    expect(kernel.uncaught).toEqual([])
+    expect(kernel.take()).toEqual([])
+  })
+
+  test('a connection accepted for a listener that is gone is closed, not leaked', () => {
+    const { kernel, driver } = makeDriver()
+    const accepted = kernel.endpoint()
+    kernel.deliver({ opcode: Op.accept, id: (9 << 20) | 9, result: accepted })
+    expect(kernel.take()).toEqual(['close'])
+    expect(kernel.log[0]).toMatchObject({ op: 'close', id: accepted })
+    kernel.deliver(kernel.closed(accepted))
+    kernel.assertClean()
+    expect(driver.stats().strays).toBe(1)
+  })
+
+  test('a failed accept for a listener that is gone closes nothing', () => {
+    const { kernel } = makeDriver()
+    kernel.deliver({ opcode: Op.accept, id: (9 << 20) | 9, result: errno('ECANCELED') })
+    expect(kernel.take()).toEqual([])
+  })
+})
+
+describe('call', () => {
+  test('in a delivery it enters a scope, which runs the ticks: they are not run twice (E2)', () => {
+    const { kernel, channel, id, seen, driver } = makeChannel()
+    const receiver = { seen: [] as unknown[] }
+    seen.onEvent = (event) => {
+      driver.call(
+        receiver,
+        function (a, b, c) {
+          this.seen.push(event, a, b, c)
+        },
+        1,
+        'two',
+        null,
+      )
+    }
+    channel.readStart()
+    kernel.deliver(kernel.received(id, 'x'))
+    expect(receiver.seen).toEqual(['bytes x', 1, 'two', null])
+    expect(kernel.calls).toBe(1)
+    expect(kernel.ticks).toBe(0)
+    // The next delivery owes its own ticks.
+    seen.onEvent = () => {}
+    kernel.deliver(kernel.received(id, 'y'))
+    expect(kernel.ticks).toBe(1)
+    kernel.assertClean()
+  })
+
+  test('outside a delivery it is a plain call, also after one that threw', () => {
+    const { kernel, channel, id, seen, driver } = makeChannel()
+    const fn = jest.fn()
+    seen.onEvent = () => driver.call(seen, () => fail(), 0, 0, 0)
+    const fail = (): never => {
+      throw new Error('inside')
+    }
+    channel.readStart()
+    kernel.deliver(kernel.received(id, 'x'))
+    expect(kernel.uncaught).toHaveLength(1)
+    driver.call(seen, fn, 1, 2, 3)
+    expect(fn).toHaveBeenCalledWith(1, 2, 3)
+    expect(kernel.calls).toBe(1)
+    kernel.assertClean()
+  })
+
+  test('a scope that throws stops nobody else of the batch', () => {
+    const { kernel, channel, id, seen, driver } = makeChannel()
+    seen.onEvent = (event) =>
+      driver.call(
+        seen,
+        () => {
+          if (event === 'bytes 1') throw new Error('inside')
+        },
+        0,
+        0,
+        0,
+      )
+    channel.readStart()
+    kernel.deliver(kernel.received(id, '1'), kernel.received(id, '2'))
+    expect(seen.events).toEqual(['bytes 1', 'bytes 2'])
+    expect(kernel.uncaught).toHaveLength(1)
+    expect(kernel.calls).toBe(2)
+  })
+})
+
+describe('endpoints', () => {
+  test('a new generation on a slot is not unregistered by the old one', () => {
+    const { kernel, driver } = makeDriver()
+    const seen = new Recorder()
+    const old = new Channel(driver, kernel.endpoint(), new Recorder())
+    old.close(false, () => {})
+    kernel.take()
+    const closed = kernel.onlyClosed(old.id)
+    const next = new Channel(driver, kernel.endpoint(), seen)
+    expect(next.id & 0xfffff).toBe(old.id & 0xfffff)
+    driver.unregister(old)
+    next.readStart()
+    kernel.deliver(closed, kernel.received(next.id, 'alive'))
+    expect(seen.events).toEqual(['bytes alive'])
+  })
+
+  test('a connection discarded by a closing acceptor is closed, and its end is no stray', () => {
+    const { kernel, driver } = makeDriver()
+    const id = kernel.endpoint()
+    const accepted: number[] = []
+    const acceptor = new Acceptor(driver, id, {
+      onAccept: (one) => void accepted.push(one),
+      onAcceptError: () => {},
+    })
+    acceptor.listen(1)
+    kernel.take()
+    acceptor.close(() => {})
+    const late = kernel.accepted(id)
+    kernel.deliver(late)
+    expect(kernel.isClosing(late.result)).toBe(true)
+    kernel.deliver(kernel.closed(late.result), kernel.closed(id))
+    expect(accepted).toEqual([])
+    expect(kernel.endpointCount).toBe(0)
+    kernel.assertClean()
+    expect(driver.stats().strays).toBe(0)
+  })
+})

@@ -1,0 +1,232 @@
+/**
+ * What keeps the event loop alive, as libuv counts: a reading handle when it is ref'd; requests and closing handles
+ * always. Each test would catch a process that hangs, or one that leaves before its work is done.
+ */
+import { Acceptor } from '../../src/core/acceptor'
+import { Channel } from '../../src/core/channel'
+import { errno } from './scripted-binding'
+import { Recorder, makeChannel, makeDriver, scriptImmediates } from './fixtures'
+import type { ChannelFixture } from './fixtures'
+
+const immediates = scriptImmediates()
+
+describe('a channel', () => {
+  let fixture: ChannelFixture
+
+  beforeEach(() => {
+    fixture = makeChannel()
+  })
+
+  afterEach(() => {
+    const { kernel, channel, id, seen } = fixture
+    if (!channel.isClosing) channel.close(false, seen.closed)
+    if (kernel.isOpen(id)) kernel.deliver(kernel.closed(id))
+    immediates.runAll()
+    // Balanced to the end: one retain too many keeps every process up that used a socket.
+    expect(kernel.isRef).toBe(false)
+    kernel.assertClean()
+  })
+
+  test('one that does nothing does not', () => {
+    expect(fixture.kernel.isRef).toBe(false)
+    expect(fixture.channel.hasRef).toBe(true)
+    fixture.channel.setRef(true)
+    expect(fixture.kernel.isRef).toBe(false)
+  })
+
+  test('one that reads does, from readStart to readStop', () => {
+    const { kernel, channel } = fixture
+    channel.readStart()
+    channel.readStart()
+    expect(kernel.isRef).toBe(true)
+    channel.readStop()
+    expect(kernel.isRef).toBe(false)
+    channel.readStart()
+    expect(kernel.isRef).toBe(true)
+  })
+
+  test('one that reads unref’d does not; ref makes it', () => {
+    const { kernel, channel } = fixture
+    channel.setRef(false)
+    channel.setRef(false)
+    channel.readStart()
+    expect(kernel.isRef).toBe(false)
+    expect(channel.hasRef).toBe(false)
+    channel.setRef(true)
+    channel.setRef(true)
+    expect(kernel.isRef).toBe(true)
+    channel.setRef(false)
+    expect(kernel.isRef).toBe(false)
+  })
+
+  test.each([0, errno('ECONNRESET')])('one that has read to its end (%i) does not', (result) => {
+    const { kernel, channel, id } = fixture
+    channel.readStart()
+    kernel.deliver(kernel.receiveEnded(id, result))
+    expect(kernel.isRef).toBe(false)
+    channel.readStart()
+    expect(kernel.isRef).toBe(false)
+  })
+
+  test('a re-armed receive still does', () => {
+    const { kernel, channel, id } = fixture
+    channel.readStart()
+    kernel.deliver(kernel.receiveEnded(id, errno('ENOBUFS')))
+    expect(kernel.isRef).toBe(true)
+  })
+
+  test.each([true, false])('a send does until its completion, ref’d (%s) or not', (isRef) => {
+    const { kernel, channel, id, seen } = fixture
+    channel.setRef(isRef)
+    channel.send(Buffer.from('a'), seen.sending('a'), false)
+    channel.send(Buffer.from('b'), seen.sending('b'), false)
+    expect(kernel.isRef).toBe(true)
+    kernel.deliver(kernel.sent(id))
+    expect(kernel.isRef).toBe(true)
+    kernel.deliver(kernel.sent(id))
+    expect(kernel.isRef).toBe(false)
+  })
+
+  test('a failed send leaves nothing behind, with sends and a shutdown waiting', () => {
+    const { kernel, channel, id, seen } = fixture
+    channel.send(Buffer.from('a'), seen.sending('a'), false)
+    channel.send(Buffer.from('b'), seen.sending('b'), false)
+    channel.shutdown(seen.shuttingDown())
+    kernel.deliver(kernel.sent(id, errno('EPIPE')))
+    immediates.runAll()
+    expect(kernel.isRef).toBe(false)
+  })
+
+  test.each([
+    ['an empty send', 0],
+    ['a large send that was taken at once', 70_000],
+  ])('%s leaves nothing behind', (_what, length) => {
+    const { kernel, channel, seen } = fixture
+    channel.send(Buffer.alloc(length), seen.sending('it'), false)
+    immediates.runAll()
+    expect(seen.events).toEqual([`sent it 0 ${length}`])
+    expect(kernel.isRef).toBe(false)
+  })
+
+  test('a send answered with done leaves nothing behind', () => {
+    const { kernel, channel, seen } = fixture
+    channel.send(Buffer.alloc(70_000), seen.sending('it'), true)
+    expect(kernel.isRef).toBe(false)
+  })
+
+  test('a refused send leaves nothing behind', () => {
+    const { kernel, channel, seen } = fixture
+    kernel.sendNowTakes = () => errno('ENOBUFS')
+    channel.send(Buffer.alloc(70_000), seen.sending('it'), true)
+    expect(kernel.isRef).toBe(false)
+  })
+
+  test('a shutdown does until it is out, unref’d or not', () => {
+    const { kernel, channel, id, seen } = fixture
+    channel.setRef(false)
+    channel.shutdown(seen.shuttingDown())
+    expect(kernel.isRef).toBe(true)
+    kernel.deliver(kernel.shutDown(id))
+    expect(kernel.isRef).toBe(false)
+  })
+
+  test('a connect does until it is answered; a refused one does not', () => {
+    const { kernel, channel, id } = fixture
+    channel.setRef(false)
+    kernel.refuses.connect = errno('EACCES')
+    channel.connect('::1', 1, () => {})
+    expect(kernel.isRef).toBe(false)
+    delete kernel.refuses.connect
+    channel.connect('::1', 1, () => {})
+    expect(kernel.isRef).toBe(true)
+    kernel.deliver(kernel.connected(id))
+    expect(kernel.isRef).toBe(false)
+  })
+
+  test('a close does until it is done, unref’d or not: else its callback might never come', () => {
+    const { kernel, channel, id, seen } = fixture
+    channel.setRef(false)
+    channel.close(false, seen.closed)
+    expect(kernel.isRef).toBe(true)
+    channel.setRef(true)
+    channel.setRef(false)
+    expect(kernel.isRef).toBe(true)
+    kernel.deliver(kernel.closed(id))
+    expect(kernel.isRef).toBe(false)
+    channel.setRef(true)
+    channel.readStart()
+    expect(kernel.isRef).toBe(false)
+  })
+
+  test.each(['bytes', 'end', 'sent', 'shutdown'])(
+    'is counted right when the %s callback throws',
+    (at) => {
+      const { kernel, channel, id, seen } = fixture
+      seen.onEvent = (event) => {
+        if (event.startsWith(at)) throw new Error(at)
+      }
+      channel.readStart()
+      channel.send(Buffer.from('a'), seen.sending('a'), false)
+      kernel.deliver(kernel.sent(id), kernel.received(id, 'x'), kernel.receiveEnded(id, 0))
+      expect(kernel.isRef).toBe(false)
+      channel.shutdown(seen.shuttingDown())
+      kernel.deliver(kernel.shutDown(id))
+      expect(kernel.isRef).toBe(false)
+      expect(kernel.uncaught).toHaveLength(1)
+    },
+  )
+
+  test('two channels: the loop is kept until the last one is done', () => {
+    const { kernel, driver, channel } = fixture
+    const second = new Channel(driver, kernel.endpoint(), new Recorder())
+    channel.readStart()
+    second.readStart()
+    channel.readStop()
+    expect(kernel.isRef).toBe(true)
+    second.readStop()
+    expect(kernel.isRef).toBe(false)
+  })
+})
+
+describe('an acceptor', () => {
+  function makeAcceptor() {
+    const { kernel, driver } = makeDriver()
+    const id = kernel.endpoint()
+    const acceptor = new Acceptor(driver, id, { onAccept() {}, onAcceptError() {} })
+    return { kernel, id, acceptor }
+  }
+
+  test('keeps the loop alive while it listens ref’d', () => {
+    const { kernel, acceptor } = makeAcceptor()
+    expect(kernel.isRef).toBe(false)
+    acceptor.listen(1)
+    expect(kernel.isRef).toBe(true)
+    acceptor.setRef(false)
+    expect(kernel.isRef).toBe(false)
+    acceptor.setRef(true)
+    expect(kernel.isRef).toBe(true)
+  })
+
+  test('unref’d before listen it never does, and a pause does not change what counts', () => {
+    const { kernel, id, acceptor } = makeAcceptor()
+    acceptor.setRef(false)
+    acceptor.listen(1)
+    expect(kernel.isRef).toBe(false)
+    acceptor.pause()
+    kernel.deliver(kernel.acceptEnded(id, errno('ECANCELED')))
+    acceptor.setRef(true)
+    acceptor.resume()
+    kernel.take()
+    expect(kernel.isRef).toBe(true)
+  })
+
+  test('closing keeps the loop alive until closed, unref’d or not', () => {
+    const { kernel, id, acceptor } = makeAcceptor()
+    acceptor.listen(1)
+    acceptor.setRef(false)
+    acceptor.close(() => {})
+    expect(kernel.isRef).toBe(true)
+    kernel.deliver(kernel.closed(id))
+    expect(kernel.isRef).toBe(false)
+  })
+})

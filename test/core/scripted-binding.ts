@@ -1,0 +1,605 @@
+/**
+ * The kernel as a script: `Binding` and `NativeDriver` of src/core/binding.ts over plain ArrayBuffers, with no socket
+ * and no timing of its own. The test sees every command, decides what completes, when, and how falsely. Owns the model
+ * of what is in flight and holds the TypeScript side to the contract on every command; it never lets a breach pass, and
+ * it never repairs one.
+ */
+import { constants } from 'node:os'
+import {
+  COMMAND_HEADER_WORDS,
+  COMMAND_WORDS,
+  COMPLETION_HEADER_WORDS,
+  COMPLETION_WORDS,
+  CONTRACT_VERSION,
+  FLAG_MORE,
+  Op,
+  SLOT_BITS,
+} from '../../src/core/binding'
+import type {
+  Binding,
+  DriverKind,
+  NativeDriver,
+  NativeOptions,
+  NativeStats,
+  Probe,
+  SocketName,
+} from '../../src/core/binding'
+import type { Arena } from '../../src/core/arena'
+
+/** -errno values by name. */
+export const errno = (name: keyof typeof constants.errno): number => -constants.errno[name]
+
+export type OpName = keyof typeof Op
+
+export interface Command {
+  readonly op: OpName
+  readonly id: number
+  readonly a: number
+  readonly b: number
+}
+
+/** One completion as it goes into the batch. Written by hand it may be any lie; the kernel's model does not see it. */
+export interface Posted {
+  readonly opcode: number
+  readonly id: number
+  readonly result: number
+  readonly more?: boolean
+  readonly extra?: number
+}
+
+interface InFlight {
+  /** What a send is to put on the wire, as it was at submission. */
+  bytes: Buffer
+  /** The arena offset of a send; -1 for a heap block and for other operations. */
+  offset: number
+  isCancelRequested: boolean
+}
+
+interface EndpointModel {
+  readonly id: number
+  readonly inFlight: Map<OpName, InFlight>
+  /** What the peer sees: bytes in order, then perhaps a FIN. */
+  readonly wire: Buffer[]
+  hasFin: boolean
+  isClosing: boolean
+  isReset: boolean
+  name: SocketName | undefined
+}
+
+const opNames = new Map<number, OpName>(
+  (Object.keys(Op) as OpName[]).map((name) => [Op[name], name]),
+)
+
+const SLOT_MASK = (1 << SLOT_BITS) - 1
+/** What stands in the receive pool once its bytes are no longer valid. */
+const STALE_BYTE = 0xee
+
+export class ScriptedKernel implements Binding, NativeDriver {
+  readonly contractVersion = CONTRACT_VERSION
+  /** Every command taken so far, in order. */
+  readonly log: Command[] = []
+  /** Breaches of the contract by the TypeScript side. Has to stay empty. */
+  readonly violations: string[] = []
+  /** What dispatch has thrown: what Node would have reported as 'uncaughtException'. */
+  readonly uncaught: unknown[] = []
+  /** runTicks calls so far. */
+  ticks = 0
+  /** call calls so far. */
+  calls = 0
+  /** submit calls so far. */
+  submits = 0
+  /** Dispatch calls so far. */
+  dispatches = 0
+  isRef = false
+  /** How much of `length` bytes sendNow takes at once, or -errno. */
+  sendNowTakes: (length: number) => number = (length) => length
+  sendNowCalls = 0
+  /** What open, bind, listen and connect answer when it is not success. */
+  readonly refuses: Partial<Record<'open' | 'bind' | 'listen' | 'connect', number>> = {}
+  /** What bind and connect were asked for. */
+  readonly addresses: string[] = []
+
+  commands = new Int32Array(0)
+  completions = new Int32Array(0)
+  arena: Uint8Array = new Uint8Array(0)
+  pool: Uint8Array = new Uint8Array(0)
+
+  #dispatch: () => void = () => {}
+  #isDispatching = false
+  #batchSize = 0
+  #poolUsed = 0
+  #endpoints = new Map<number, EndpointModel>()
+  #generations: number[] = []
+  /** Weak, as memory of native's: who drops a view is not known here. */
+  #views = new WeakMap<ArrayBuffer, number>()
+
+  // --- Binding --------------------------------------------------------------------------------------------------
+
+  probe(): Probe {
+    throw new Error('the scripted kernel is not probed')
+  }
+
+  createDriver(_kind: DriverKind, options: NativeOptions, dispatch: () => void): NativeDriver {
+    this.#dispatch = dispatch
+    this.#batchSize = options.batchSize
+    this.commands = new Int32Array(COMMAND_HEADER_WORDS + options.commandCapacity * COMMAND_WORDS)
+    this.completions = new Int32Array(
+      COMPLETION_HEADER_WORDS + options.batchSize * COMPLETION_WORDS,
+    )
+    this.arena = new Uint8Array(options.arenaBytes)
+    this.pool = new Uint8Array(options.poolBytes)
+    return this
+  }
+
+  call<Receiver extends object, A, B, C>(
+    receiver: Receiver,
+    fn: (this: Receiver, a: A, b: B, c: C) => void,
+    a: A,
+    b: B,
+    c: C,
+  ): void {
+    if (!this.#isDispatching) this.#breach('call from outside dispatch')
+    this.calls++
+    fn.call(receiver, a, b, c)
+  }
+
+  runTicks(): void {
+    if (!this.#isDispatching) this.#breach('runTicks from outside dispatch')
+    this.ticks++
+  }
+
+  // --- NativeDriver ---------------------------------------------------------------------------------------------
+
+  submit(): void {
+    this.submits++
+    this.take()
+  }
+
+  setRef(on: boolean): void {
+    this.isRef = on
+  }
+
+  open(): number {
+    return this.refuses.open ?? this.endpoint()
+  }
+
+  adopt(): number {
+    return this.endpoint()
+  }
+
+  bind(id: number, address: string, port: number): number {
+    this.#live(id, 'bind')
+    this.addresses.push(`${address} ${port}`)
+    return this.refuses.bind ?? 0
+  }
+
+  connect(id: number, address: string, port: number): number {
+    const endpoint = this.#live(id, 'connect')
+    this.addresses.push(`${address} ${port}`)
+    if (this.refuses.connect !== undefined) return this.refuses.connect
+    if (endpoint !== undefined) this.#start(endpoint, 'connect', Buffer.alloc(0), -1)
+    return 0
+  }
+
+  listen(id: number): number {
+    this.#live(id, 'listen')
+    return this.refuses.listen ?? 0
+  }
+
+  setNoDelay(id: number): number {
+    return this.#live(id, 'setNoDelay') === undefined ? errno('EBADF') : 0
+  }
+
+  setKeepAlive(id: number): number {
+    return this.#live(id, 'setKeepAlive') === undefined ? errno('EBADF') : 0
+  }
+
+  name(id: number, _peer: boolean, out: Partial<SocketName>): number {
+    const name = this.#endpoints.get(id)?.name
+    if (name !== undefined) Object.assign(out, name)
+    return name === undefined ? errno('ENOTCONN') : 0
+  }
+
+  fd(id: number): number {
+    return this.#endpoints.has(id) ? 100 + (id & SLOT_MASK) : errno('EBADF')
+  }
+
+  sendNow(id: number, bytes: Uint8Array, offset: number, length: number): number {
+    this.sendNowCalls++
+    const endpoint = this.#live(id, 'sendNow')
+    if (endpoint === undefined) return errno('EBADF')
+    // A queued send has to be ahead of these bytes, so that sendNow's refusal depends on it too.
+    this.take()
+    if (endpoint.inFlight.has('send')) {
+      this.#breach('sendNow while a send is in flight')
+      return errno('EALREADY')
+    }
+    if (endpoint.hasFin || endpoint.inFlight.has('shutdown')) this.#breach('sendNow after shutdown')
+    const taken = this.sendNowTakes(length)
+    if (taken < 0) return taken
+    const copy = Buffer.from(bytes.subarray(offset, offset + length))
+    endpoint.wire.push(copy.subarray(0, taken))
+    if (taken < length) this.#start(endpoint, 'send', copy.subarray(taken), -1)
+    return taken
+  }
+
+  /**
+   * Two ArrayBuffers cannot share memory here, so a view is a copy that detach() writes back: the same to a lease, which
+   * looks at its bytes through views only.
+   */
+  view(offset: number, length: number): ArrayBuffer {
+    const view = new ArrayBuffer(length)
+    new Uint8Array(view).set(this.arena.subarray(offset, offset + length))
+    this.#views.set(view, offset)
+    return view
+  }
+
+  detach(view: ArrayBuffer): void {
+    const offset = this.#views.get(view)
+    if (offset === undefined) {
+      this.#breach('detach of a buffer that view() did not make, or twice')
+      return
+    }
+    this.#views.delete(view)
+    this.arena.set(new Uint8Array(view), offset)
+    structuredClone(view, { transfer: [view] })
+  }
+
+  stats(): NativeStats {
+    return {
+      endpoints: this.#endpoints.size,
+      inFlight: 0,
+      submissions: 0,
+      completions: 0,
+      batches: this.dispatches,
+      enters: 0,
+      bytesReceived: 0,
+      bytesSent: 0,
+      poolExhausted: 0,
+      overflows: 0,
+      heapBytes: 0,
+      submissionEntries: 0,
+      completionEntries: 0,
+      features: [],
+    }
+  }
+
+  close(): number {
+    return 0
+  }
+
+  // --- the script's side: what the kernel knows -----------------------------------------------------------------
+
+  /** A new endpoint, as if a descriptor had come from somewhere. Slots of closed endpoints are used again. */
+  endpoint(): number {
+    const used = new Set([...this.#endpoints.keys()].map((id) => id & SLOT_MASK))
+    let slot = 0
+    while (used.has(slot)) slot++
+    const generation = (this.#generations[slot] ?? 0) + 1
+    this.#generations[slot] = generation
+    const id = (generation << SLOT_BITS) | slot
+    const inFlight = new Map<OpName, InFlight>()
+    this.#endpoints.set(id, {
+      id,
+      inFlight,
+      wire: [],
+      hasFin: false,
+      isClosing: false,
+      isReset: false,
+      name: undefined,
+    })
+    return id
+  }
+
+  /** Endpoints that exist. */
+  get endpointCount(): number {
+    return this.#endpoints.size
+  }
+
+  /** What getsockname and getpeername answer. */
+  setName(id: number, name: SocketName): void {
+    this.#model(id).name = name
+  }
+
+  /** Everything the peer of `id` has been sent. */
+  wire(id: number): string {
+    return Buffer.concat(this.#model(id).wire).toString('latin1')
+  }
+
+  wireBytes(id: number): Buffer {
+    return Buffer.concat(this.#model(id).wire)
+  }
+
+  hasFin(id: number): boolean {
+    return this.#model(id).hasFin
+  }
+
+  isReset(id: number): boolean {
+    return this.#model(id).isReset
+  }
+
+  isOpen(id: number): boolean {
+    return this.#endpoints.has(id)
+  }
+
+  isInFlight(id: number, op: OpName): boolean {
+    this.take()
+    return this.#endpoints.get(id)?.inFlight.has(op) ?? false
+  }
+
+  isCancelRequested(id: number, op: OpName): boolean {
+    this.take()
+    return this.#endpoints.get(id)?.inFlight.get(op)?.isCancelRequested ?? false
+  }
+
+  /** Bytes of the send in flight. */
+  sendLength(id: number): number {
+    this.take()
+    return this.#model(id).inFlight.get('send')?.bytes.length ?? 0
+  }
+
+  isClosing(id: number): boolean {
+    this.take()
+    return this.#endpoints.get(id)?.isClosing ?? false
+  }
+
+  /** Takes the queued commands, as every loop turn does; returns them as words to compare with. */
+  take(): string[] {
+    const count = this.commands[0]!
+    this.commands[0] = 0
+    const taken: string[] = []
+    for (let i = 0; i < count; i++) {
+      const at = COMMAND_HEADER_WORDS + i * COMMAND_WORDS
+      const [opcode, id, a, b] = this.commands.subarray(at, at + COMMAND_WORDS) as unknown as [
+        number,
+        number,
+        number,
+        number,
+      ]
+      const op = opNames.get(opcode)
+      if (op === undefined) {
+        this.#breach(`opcode ${opcode} is unknown`)
+        continue
+      }
+      const command = { op, id, a, b }
+      this.log.push(command)
+      taken.push(op === 'cancel' ? `cancel ${opNames.get(a)}` : op)
+      this.#takeOne(command)
+    }
+    return taken
+  }
+
+  /** Commands of one kind for `id` taken so far. */
+  count(id: number, op: OpName): number {
+    this.take()
+    return this.log.filter((command) => command.id === id && command.op === op).length
+  }
+
+  /** Watches the book-keeping of the arena: a block that a send names may not be released. */
+  guard(arena: Arena): void {
+    const release = arena.release.bind(arena)
+    arena.release = (offset) => {
+      if (this.#sendsNaming(offset))
+        this.#breach('an arena block was released while a send named it')
+      release(offset)
+    }
+  }
+
+  /** Throws when the contract was broken. */
+  assertClean(): void {
+    if (this.violations.length > 0) throw new Error(this.violations.join('\n'))
+  }
+
+  // --- the script's side: what the kernel does ------------------------------------------------------------------
+
+  /** The receive gets bytes. They lie in the pool until the next deliver() is over. */
+  received(id: number, bytes: Uint8Array | string, more = true): Posted {
+    this.#operation(id, 'receive', !more)
+    const chunk = typeof bytes === 'string' ? Buffer.from(bytes, 'latin1') : bytes
+    const extra = this.#poolUsed
+    this.pool.set(chunk, extra)
+    this.#poolUsed += chunk.length
+    return { opcode: Op.receive, id, result: chunk.length, more, extra }
+  }
+
+  /** The receive's last completion: 0 or -errno. */
+  receiveEnded(id: number, result: number): Posted {
+    this.#operation(id, 'receive', true)
+    return { opcode: Op.receive, id, result }
+  }
+
+  /** The send completes: all of it, or after `taken` bytes with `result`. */
+  sent(id: number, result?: number, taken = 0): Posted {
+    const { bytes, offset } = this.#operation(id, 'send', true)
+    if (offset >= 0 && bytes.compare(this.arena.subarray(offset, offset + bytes.length)) !== 0) {
+      this.#breach('bytes changed in the arena while a send named them')
+    }
+    const isWhole = result === undefined
+    const count = isWhole ? bytes.length : result > 0 ? result : taken
+    this.#model(id).wire.push(bytes.subarray(0, count))
+    return { opcode: Op.send, id, result: result ?? bytes.length, extra: isWhole ? 0 : taken }
+  }
+
+  shutDown(id: number, result = 0): Posted {
+    this.#operation(id, 'shutdown', true)
+    if (result === 0) this.#model(id).hasFin = true
+    return { opcode: Op.shutdown, id, result }
+  }
+
+  connected(id: number, result = 0): Posted {
+    this.#operation(id, 'connect', true)
+    return { opcode: Op.connect, id, result }
+  }
+
+  /** A connection arrives on a listening endpoint; the new endpoint's id is the result. */
+  accepted(id: number, more = true): Posted {
+    this.#operation(id, 'accept', !more)
+    return { opcode: Op.accept, id, result: this.endpoint(), more }
+  }
+
+  /** The accept's last completion: -errno. */
+  acceptEnded(id: number, result: number): Posted {
+    this.#operation(id, 'accept', true)
+    return { opcode: Op.accept, id, result }
+  }
+
+  /** What close comes to: every operation in flight ends, then the one closed completion. */
+  closed(id: number): Posted[] {
+    this.take()
+    const endpoint = this.#model(id)
+    if (!endpoint.isClosing) throw new Error('script: closed() without a close command')
+    const posted = [...endpoint.inFlight.keys()].map((op) =>
+      op === 'send'
+        ? this.sent(id, errno('ECANCELED'))
+        : (this.#operation(id, op, true), { opcode: Op[op], id, result: errno('ECANCELED') }),
+    )
+    return [...posted, this.onlyClosed(id)]
+  }
+
+  /** The closed completion alone: a kernel that forgot the others. */
+  onlyClosed(id: number): Posted {
+    this.take()
+    if (!this.#model(id).isClosing) throw new Error('script: closed without a close command')
+    this.#endpoints.delete(id)
+    return { opcode: Op.close, id, result: 0 }
+  }
+
+  /** Delivers completions as native does: sends first, in batches, going on after an exception. */
+  deliver(...posted: (Posted | Posted[])[]): void {
+    const all = posted.flat()
+    const isSend = (completion: Posted): boolean => completion.opcode === Op.send
+    this.deliverAsIs([...all.filter(isSend), ...all.filter((one) => !isSend(one))])
+  }
+
+  /** Delivers completions in just this order. */
+  deliverAsIs(posted: readonly Posted[]): void {
+    for (let from = 0; from < posted.length; from += this.#batchSize) {
+      this.#deliverBatch(posted.slice(from, from + this.#batchSize))
+    }
+    this.pool.fill(STALE_BYTE, 0, this.#poolUsed)
+    this.#poolUsed = 0
+  }
+
+  #deliverBatch(batch: readonly Posted[]): void {
+    const { completions } = this
+    batch.forEach(({ opcode, id, result, more = false, extra = 0 }, index) => {
+      const words = [opcode | ((more ? FLAG_MORE : 0) << 8), id, result, extra]
+      completions.set(words, COMPLETION_HEADER_WORDS + index * COMPLETION_WORDS)
+    })
+    completions[0] = batch.length
+    completions[1] = 0
+    while (completions[1]! < batch.length) {
+      const before = completions[1]!
+      this.dispatches++
+      this.#isDispatching = true
+      try {
+        this.#dispatch()
+      } catch (error) {
+        this.uncaught.push(error)
+      }
+      this.#isDispatching = false
+      if (completions[1]! <= before) {
+        this.#breach('dispatch returned without moving the cursor')
+        return
+      }
+    }
+  }
+
+  // --- the contract ---------------------------------------------------------------------------------------------
+
+  #takeOne({ op, id, a, b }: Command): void {
+    const endpoint = this.#live(id, op)
+    if (endpoint === undefined) return
+    if (endpoint.isClosing) {
+      this.#breach(`${op} after close`)
+      return
+    }
+    switch (op) {
+      case 'send':
+        this.#takeSend(endpoint, a, b)
+        return
+      case 'shutdown':
+        if (endpoint.inFlight.has('send')) this.#breach('shutdown while a send is in flight')
+        if (endpoint.hasFin) this.#breach('shutdown after shutdown')
+        break
+      case 'cancel': {
+        const target = opNames.get(a)
+        if (target === undefined) this.#breach(`cancel of opcode ${a}`)
+        const operation = endpoint.inFlight.get(target!)
+        if (operation?.isCancelRequested) this.#breach(`${target} cancelled twice`)
+        if (operation !== undefined) operation.isCancelRequested = true
+        return
+      }
+      case 'close':
+        endpoint.isClosing = true
+        endpoint.isReset = a === 1
+        return
+      case 'connect':
+        this.#breach('connect is not a command')
+        return
+    }
+    this.#start(endpoint, op, Buffer.alloc(0), -1)
+  }
+
+  #takeSend(endpoint: EndpointModel, offset: number, length: number): void {
+    if (length < 1 || offset < 0 || offset + length > this.arena.length) {
+      this.#breach(`send of ${length} bytes at ${offset} of the arena`)
+      return
+    }
+    if (endpoint.hasFin || endpoint.inFlight.has('shutdown')) this.#breach('send after shutdown')
+    for (const other of this.#endpoints.values()) {
+      const send = other.inFlight.get('send')
+      if (send === undefined || send.offset < 0) continue
+      if (offset < send.offset + send.bytes.length && send.offset < offset + length) {
+        this.#breach(`send at ${offset} overlaps the one in flight at ${send.offset}`)
+      }
+    }
+    const bytes = Buffer.from(this.arena.subarray(offset, offset + length))
+    this.#start(endpoint, 'send', bytes, offset)
+  }
+
+  #start(endpoint: EndpointModel, op: OpName, bytes: Buffer, offset: number): void {
+    if (endpoint.inFlight.has(op)) {
+      this.#breach(`a second ${op} in flight`)
+      return
+    }
+    endpoint.inFlight.set(op, { bytes, offset, isCancelRequested: false })
+  }
+
+  /** Whether a send that is queued or in flight names the block at `offset`. */
+  #sendsNaming(offset: number): boolean {
+    for (let i = 0; i < this.commands[0]!; i++) {
+      const at = COMMAND_HEADER_WORDS + i * COMMAND_WORDS
+      if (this.commands[at] === Op.send && this.commands[at + 2] === offset) return true
+    }
+    return [...this.#endpoints.values()].some(
+      ({ inFlight }) => inFlight.get('send')?.offset === offset,
+    )
+  }
+
+  #live(id: number, what: string): EndpointModel | undefined {
+    const endpoint = this.#endpoints.get(id)
+    if (endpoint === undefined) this.#breach(`${what} for id ${id}, which is closed or never was`)
+    return endpoint
+  }
+
+  #breach(what: string): void {
+    this.violations.push(`contract: ${what}`)
+  }
+
+  #model(id: number): EndpointModel {
+    const endpoint = this.#endpoints.get(id)
+    if (endpoint === undefined) throw new Error(`script: no endpoint ${id}`)
+    return endpoint
+  }
+
+  /** The operation a completion is for; the script may only complete what is in flight. */
+  #operation(id: number, op: OpName, isLast: boolean): InFlight {
+    this.take()
+    const { inFlight } = this.#model(id)
+    const operation = inFlight.get(op)
+    if (operation === undefined) throw new Error(`script: no ${op} is in flight on ${id}`)
+    if (isLast) inFlight.delete(op)
+    return operation
+  }
+}
