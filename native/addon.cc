@@ -32,7 +32,6 @@ class Environment final : public DriverOwner {
   static Environment* Create(napi_env env);
 
   Napi::Value CreateDriver(const Napi::CallbackInfo& info);
-  void RunTicks() override;
   void OnDriverGone(Driver* driver) override;
   // process.exit() ends the main thread without its clean-up hooks.
   void SubmitAtExit();
@@ -46,8 +45,6 @@ class Environment final : public DriverOwner {
   napi_env env_;
   const std::thread::id thread_;
   napi_async_cleanup_hook_handle hook_ = nullptr;
-  napi_async_context ticks_ = nullptr;
-  napi_ref ticks_resource_ = nullptr;
   bool ending_ = false;
   // Drivers with libuv handles, closed ones included.
   std::vector<Driver*> drivers_;
@@ -115,24 +112,6 @@ Napi::Value Environment::CreateDriver(const Napi::CallbackInfo& info) {
   return refuse(-ENOMEM);
 }
 
-// Opening and closing a callback scope at depth 0 drains process.nextTick callbacks and microtasks;
-// exceptions in them go to 'uncaughtException'.
-void Environment::RunTicks() {
-  if (ticks_ == nullptr) {
-    napi_value resource = nullptr;
-    napi_value name = nullptr;
-    napi_create_object(env_, &resource);
-    napi_create_string_utf8(env_, "URING_NET", NAPI_AUTO_LENGTH, &name);
-    if (napi_async_init(env_, resource, name, &ticks_) != napi_ok) return;
-    napi_create_reference(env_, resource, 1, &ticks_resource_);
-  }
-  napi_value resource = nullptr;
-  napi_get_reference_value(env_, ticks_resource_, &resource);
-  napi_callback_scope scope = nullptr;
-  if (napi_open_callback_scope(env_, resource, ticks_, &scope) != napi_ok) return;
-  napi_close_callback_scope(env_, scope);
-}
-
 void Environment::OnDriverGone(Driver* driver) {
   drivers_.erase(std::find(drivers_.begin(), drivers_.end(), driver));
   // Lifetime: a stuck driver is leaked, with all memory the kernel may still write to.
@@ -184,22 +163,6 @@ Napi::Value CreateDriver(const Napi::CallbackInfo& info) {
   return EnvironmentOf(info)->CreateDriver(info);
 }
 
-Napi::Value RunTicks(const Napi::CallbackInfo& info) {
-  EnvironmentOf(info)->RunTicks();
-  return info.Env().Undefined();
-}
-
-// call(receiver, function, a, b, c). Plain Node-API: this is on the path of every event.
-napi_value Call(napi_env env, napi_callback_info info) {
-  size_t count = 5;
-  napi_value arguments[5];
-  if (napi_get_cb_info(env, info, &count, arguments, nullptr, nullptr) != napi_ok) return nullptr;
-  // The scope that this opens drains ticks when it closes, unless the function threw: then the
-  // exception stays pending and goes to the caller. Async id 0, so that no hooks run for it.
-  napi_make_callback(env, nullptr, arguments[0], arguments[1], 3, arguments + 2, nullptr);
-  return nullptr;
-}
-
 Napi::Object Constants(Napi::Env env) {
   const std::pair<const char*, int32_t> numbers[] = {
       {"COMMAND_HEADER_WORDS", kCommandHeaderWords},
@@ -232,10 +195,6 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("constants", Constants(env));
   exports.Set("probe", Napi::Function::New<Probe>(env, "probe", environment));
   exports.Set("createDriver", Napi::Function::New<CreateDriver>(env, "createDriver", environment));
-  napi_value call = nullptr;
-  napi_create_function(env, "call", NAPI_AUTO_LENGTH, Call, nullptr, &call);
-  exports.Set("call", call);
-  exports.Set("runTicks", Napi::Function::New<RunTicks>(env, "runTicks", environment));
   return exports;
 }
 

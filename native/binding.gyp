@@ -10,6 +10,7 @@
       'sources': [
         'addon.cc',
         'driver.cc',
+        'driver_calls.cc',
         'driver_object.cc',
         'epoll_driver.cc',
         'memory.cc',

@@ -404,10 +404,11 @@ void Driver::Dispatch(uint32_t count) {
   napi_value function = nullptr;
   napi_value receiver = nullptr;
   napi_get_reference_value(env_, dispatch_, &function);
-  napi_get_undefined(env_, &receiver);
+  napi_get_global(env_, &receiver);
   dispatching_ = true;
   int64_t cursor = 0;
-  while (napi_call_function(env_, receiver, function, 0, nullptr, nullptr) != napi_ok) {
+  // One callback scope for the batch; async id 0, so that no hooks run for it.
+  while (napi_make_callback(env_, nullptr, receiver, function, 0, nullptr, nullptr) != napi_ok) {
     bool pending = false;
     napi_is_exception_pending(env_, &pending);
     // No exception: the environment is being terminated and will run no more JavaScript.
@@ -415,10 +416,6 @@ void Driver::Dispatch(uint32_t count) {
     napi_value exception = nullptr;
     napi_get_and_clear_last_exception(env_, &exception);
     if (exception == nullptr || napi_fatal_exception(env_, exception) != napi_ok) break;
-    if (closed_) break;
-    // The thrower's ticks run before the next completion, as they would between two libuv
-    // callbacks.
-    owner_->RunTicks();
     if (closed_) break;
     // The cursor names the completion after the one that threw; one that did not move would throw
     // for ever.
@@ -428,178 +425,6 @@ void Driver::Dispatch(uint32_t count) {
   }
   dispatching_ = false;
   napi_close_handle_scope(env_, scope);
-}
-
-// --- calls from JavaScript ---
-
-Slot* Driver::FindOpen(int32_t id) {
-  Slot* slot = slots_.Find(id);
-  return slot != nullptr && slot->life == Life::kOpen ? slot : nullptr;
-}
-
-void Driver::Submit() {
-  if (CommandsQueued()) TakeCommands();
-  Flush();
-}
-
-void Driver::SetRef(bool on) {
-  auto* handle = reinterpret_cast<uv_handle_t*>(&poll_);
-  on ? uv_ref(handle) : uv_unref(handle);
-}
-
-int Driver::Open(int32_t family) {
-  if (slots_.full()) return -ENFILE;
-  int domain = 0;
-  const int fd = OpenSocket(family, nonblocking_sockets(), &domain);
-  if (fd < 0) return fd;
-  return slots_.Acquire(fd, domain)->id;
-}
-
-int Driver::Adopt(int32_t fd) {
-  int domain = 0;
-  bool listening = false;
-  int error = InspectSocket(fd, &domain, &listening);
-  if (error != 0) return error;
-  if (slots_.OwnsDescriptor(fd)) return -EEXIST;
-  if (slots_.full()) return -ENFILE;
-  // The other way round the mode stays: io_uring does not mind O_NONBLOCK on sockets (Linux 6.0),
-  // but another holder of the description, such as node:net's accept loop, would wait where it must
-  // not.
-  if (nonblocking_sockets()) error = SetNonblocking(fd);
-  if (error == 0) error = SetCloseOnExec(fd);
-  if (error != 0) return error;
-  Slot* slot = slots_.Acquire(fd, domain);
-  slot->adopted = true;
-  slot->listening = listening;
-  error = Register(*slot);
-  if (error == 0) {
-    if (listening) reserve_.Open();
-    return slot->id;
-  }
-  slots_.ForgetDescriptor(fd);
-  slot->life = Life::kClosed;
-  slots_.Release(*slot);
-  return error;
-}
-
-int Driver::Bind(int32_t id, std::string_view text, int32_t port, int32_t flags) {
-  Slot* slot = FindOpen(id);
-  if (slot == nullptr) return -EBADF;
-  if ((flags & ~(kBindV6Only | kBindReusePort)) != 0) return -EINVAL;
-  Address address;
-  int error = ParseAddress(slot->family, text, port, &address);
-  if (error == 0) error = BindSocket(slot->fd, address, flags);
-  if (error == 0 && slot->family == AF_UNIX && text[0] != '\0' && !slot->adopted) slot->path = text;
-  return error;
-}
-
-int Driver::Connect(int32_t id, std::string_view text, int32_t port) {
-  Slot* slot = FindOpen(id);
-  if (slot == nullptr) return -EBADF;
-  if (!slot->idle(kConnect)) return -EALREADY;
-  auto address = std::make_unique<Address>();
-  const int error = ParseAddress(slot->family, text, port, address.get());
-  if (error != 0) return error;
-  slot->address = std::move(address);
-  slot->Begin(kConnect);
-  ++counters_.in_flight;
-  ++counters_.submissions;
-  Resume(*slot, kConnect);
-  return 0;
-}
-
-int Driver::Listen(int32_t id, int32_t backlog) {
-  Slot* slot = FindOpen(id);
-  if (slot == nullptr) return -EBADF;
-  if (listen(slot->fd, backlog) == -1) return -errno;
-  if (slot->listening) return 0;
-  slot->listening = true;
-  reserve_.Open();
-  return Register(*slot);
-}
-
-int Driver::NoDelay(int32_t id, bool on) {
-  Slot* slot = FindOpen(id);
-  return slot == nullptr ? -EBADF : SetNoDelay(slot->fd, on);
-}
-
-int Driver::KeepAlive(int32_t id, bool on, int32_t seconds) {
-  Slot* slot = FindOpen(id);
-  if (slot == nullptr) return -EBADF;
-  return seconds < 0 ? -EINVAL : SetKeepAlive(slot->fd, on, seconds);
-}
-
-int Driver::Name(int32_t id, bool peer, SocketName* out) {
-  Slot* slot = FindOpen(id);
-  return slot == nullptr ? -EBADF : GetName(slot->fd, peer, out);
-}
-
-int Driver::Descriptor(int32_t id) {
-  Slot* slot = FindOpen(id);
-  if (slot == nullptr) return -EBADF;
-  slot->exposed = true;
-  return slot->fd;
-}
-
-// Bytes sent here must not overtake a send that waits in the command buffer.
-bool Driver::HasQueuedWrite(int32_t id) const {
-  const auto writes = [id](int32_t opcode, int32_t command_id) {
-    return command_id == id && (opcode == kSend || opcode == kShutdown || opcode == kClose);
-  };
-  const uint32_t count = CommandCount();
-  for (uint32_t i = 0; i < count; ++i) {
-    const int32_t* words = commands_ + kCommandHeaderWords + i * kCommandWords;
-    if (writes(words[0], words[1])) return true;
-  }
-  return std::any_of(deferred_.begin(), deferred_.end(),
-                     [&](const Command& c) { return writes(c.opcode, c.id); });
-}
-
-int32_t Driver::SendNow(int32_t id, const uint8_t* bytes, uint32_t length) {
-  Slot* slot = FindOpen(id);
-  if (slot == nullptr) return -EBADF;
-  if (!slot->idle(kSend) || HasQueuedWrite(id)) return -EALREADY;
-  if (!slot->idle(kShutdown)) return -EBUSY;
-  // Refused before the first byte is sent: a refusal leaves the stream intact.
-  if (counters_.heap_bytes + length > options_.heap_bytes_max) return -ENOBUFS;
-  // Lifetime: the kernel copies within the call and keeps nothing.
-  ssize_t taken;
-  do {
-    taken = send(slot->fd, bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL);
-  } while (taken == -1 && errno == EINTR);
-  if (taken == -1) {
-    if (errno != EAGAIN) return -errno;
-    taken = 0;
-  }
-  counters_.bytes_sent += static_cast<uint64_t>(taken);
-  const uint32_t rest = length - static_cast<uint32_t>(taken);
-  if (rest == 0) return static_cast<int32_t>(length);
-  HeapBlock block;
-  block.bytes.reset(static_cast<uint8_t*>(std::malloc(rest)));
-  if (!block.bytes) return -ENOMEM;
-  block.length = rest;
-  std::memcpy(block.bytes.get(), bytes + taken, rest);
-  counters_.heap_bytes += rest;
-  const uint8_t* start = block.bytes.get();
-  slot->send = SendProgress{start, rest, 0, std::move(block)};
-  slot->Begin(kSend);
-  ++counters_.in_flight;
-  ++counters_.submissions;
-  Resume(*slot, kSend);
-  return static_cast<int32_t>(taken);
-}
-
-bool Driver::InArena(const void* data, size_t length) const {
-  const auto* start = static_cast<const uint8_t*>(data);
-  return start >= arena_->data() && start <= arena_->data() + arena_->size() &&
-         length <= static_cast<size_t>(arena_->data() + arena_->size() - start);
-}
-
-Counters Driver::Stats() {
-  Counters counters = counters_;
-  counters.endpoints = slots_.count();
-  FillStats(&counters);
-  return counters;
 }
 
 // --- teardown ---

@@ -79,7 +79,6 @@ class Driver;
 class DriverOwner {
  public:
   virtual void OnDriverGone(Driver* driver) = 0;
-  virtual void RunTicks() = 0;
 
  protected:
   ~DriverOwner() = default;
@@ -116,6 +115,7 @@ class Driver {
   int Name(int32_t id, bool peer, SocketName* out);
   int Descriptor(int32_t id);
   int32_t SendNow(int32_t id, const uint8_t* bytes, uint32_t length);
+  int32_t Offer(int32_t id, const uint8_t* bytes, uint32_t length);
   Counters Stats();
 
   // Views for JavaScript; null when the engine refuses.
@@ -157,6 +157,8 @@ class Driver {
   virtual void Recycle() = 0;
   // Whether there is work that no descriptor's readiness will announce.
   virtual bool HasUnannouncedWork() const = 0;
+  // Whether the kernel has taken the whole send in flight, although its completion was not emitted.
+  virtual bool SendIsWhole(const Slot& slot) const = 0;
   // The poll descriptor became readable.
   virtual void OnReadable() {}
   // About to close a descriptor.

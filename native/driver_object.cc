@@ -144,13 +144,13 @@ Napi::Value Descriptor(const Info& info) {
   return Number(info, ReadInt(info[0], &id) ? driver->Descriptor(id) : -EINVAL);
 }
 
-Napi::Value SendNow(const Info& info) {
-  int32_t id, offset, length;
-  Driver* driver = DriverOf(info);
-  if (driver == nullptr) return Number(info, -EBADF);
-  if (!ReadInt(info[0], &id) || !info[1].IsTypedArray() || !ReadInt(info[2], &offset) ||
+// The arguments (id, bytes, offset, length) of sendNow and offer. False: they are not what they
+// must be.
+bool ReadBytes(const Info& info, int32_t* id, uint8_t** start, uint32_t* count) {
+  int32_t offset, length;
+  if (!ReadInt(info[0], id) || !info[1].IsTypedArray() || !ReadInt(info[2], &offset) ||
       !ReadInt(info[3], &length)) {
-    return Number(info, -EINVAL);
+    return false;
   }
   napi_typedarray_type type;
   size_t size = 0;
@@ -158,14 +158,35 @@ Napi::Value SendNow(const Info& info) {
   if (napi_get_typedarray_info(info.Env(), info[1], &type, &size, &bytes, nullptr, nullptr) !=
           napi_ok ||
       type != napi_uint8_array) {
-    return Number(info, -EINVAL);
+    return false;
   }
   if (offset < 0 || length <= 0 || static_cast<size_t>(offset) > size ||
       static_cast<size_t>(length) > size - static_cast<size_t>(offset)) {
-    return Number(info, -EINVAL);
+    return false;
   }
-  return Number(info, driver->SendNow(id, static_cast<uint8_t*>(bytes) + offset,
-                                      static_cast<uint32_t>(length)));
+  *start = static_cast<uint8_t*>(bytes) + offset;
+  *count = static_cast<uint32_t>(length);
+  return true;
+}
+
+Napi::Value SendNow(const Info& info) {
+  int32_t id;
+  uint8_t* start;
+  uint32_t count;
+  Driver* driver = DriverOf(info);
+  if (driver == nullptr) return Number(info, -EBADF);
+  if (!ReadBytes(info, &id, &start, &count)) return Number(info, -EINVAL);
+  return Number(info, driver->SendNow(id, start, count));
+}
+
+Napi::Value Offer(const Info& info) {
+  int32_t id;
+  uint8_t* start;
+  uint32_t count;
+  Driver* driver = DriverOf(info);
+  if (driver == nullptr) return Number(info, -EBADF);
+  if (!ReadBytes(info, &id, &start, &count)) return Number(info, -EINVAL);
+  return Number(info, driver->Offer(id, start, count));
 }
 
 Napi::Value View(const Info& info) {
@@ -277,6 +298,7 @@ Napi::Value MakeDriverObject(Napi::Env env, DriverHandle* handle) {
   object.Set("setKeepAlive", Napi::Function::New<SetKeepAlive>(env, "setKeepAlive", handle));
   object.Set("name", Napi::Function::New<Name>(env, "name", handle));
   object.Set("fd", Napi::Function::New<Descriptor>(env, "fd", handle));
+  object.Set("offer", Napi::Function::New<Offer>(env, "offer", handle));
   object.Set("sendNow", Napi::Function::New<SendNow>(env, "sendNow", handle));
   object.Set("view", Napi::Function::New<View>(env, "view", handle));
   object.Set("detach", Napi::Function::New<Detach>(env, "detach", handle));

@@ -287,6 +287,17 @@ void UringDriver::CompleteCancel(Slot* slot, int32_t target, int32_t result) {
   if (slot->state(target) == OpState::kCancelling) Defer({kRepeatCancel, slot->id, target, 0});
 }
 
+// Looks at the completions that wait in the queue and leaves them there.
+bool UringDriver::SendIsWhole(const Slot& slot) const {
+  unsigned head;
+  io_uring_cqe* cqe;
+  io_uring_for_each_cqe(&ring_, head, cqe) {
+    if (cqe->user_data != Tag(kSend, slot.id)) continue;
+    return cqe->res > 0 && slot.send.sent + static_cast<uint32_t>(cqe->res) == slot.send.length;
+  }
+  return false;
+}
+
 // --- teardown ---
 
 int UringDriver::Drain() {

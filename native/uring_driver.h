@@ -31,6 +31,7 @@ class UringDriver final : public Driver {
   void Gather() override;
   void Recycle() override { provided_.Recycle(); }
   bool HasUnannouncedWork() const override { return io_uring_sq_ready(&ring_) > 0; }
+  bool SendIsWhole(const Slot& slot) const override;
   int Drain() override;
   void Teardown(bool keep_mapped) override;
   void FillStats(Counters* counters) override;

@@ -79,6 +79,13 @@ export class Socket extends net.Socket {
     else handle.write(socket, data as Uint8Array | string, encoding, callback)
   }
 
+  /** What Writable still holds would have been with the kernel on node:net, whose small writes do not wait (W6). */
+  override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
+    const { _handle: handle } = this as unknown as SocketInternals
+    if (handle instanceof StreamHandle) handle.onFlush()
+    super._destroy(error, callback)
+  }
+
   /** As net.Socket.resetAndDestroy, which asks for a handle of Node's TCP class. */
   override resetAndDestroy(): this {
     const { _handle: handle } = this as unknown as SocketInternals

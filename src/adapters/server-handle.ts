@@ -9,7 +9,6 @@ import type { AcceptorHandler } from '../core/acceptor'
 import type { SocketName } from '../core/channel'
 import type { Driver } from '../core/driver'
 import { Errno } from '../core/errors'
-import { runIn } from './async-scope'
 import { PipeHandle, TcpHandle } from './stream-handle'
 
 /** Called with the handle of an accepted connection, or -errno of accept(2). */
@@ -41,11 +40,11 @@ export abstract class ServerHandle implements AcceptorHandler {
   }
 
   onAccept(id: number): void {
-    runIn(this.driver, this.#resource, () => this.onconnection?.(0, this.handleFor(id)))
+    this.#resource.runInAsyncScope(() => this.onconnection?.(0, this.handleFor(id)))
   }
 
   onAcceptError(errno: number): void {
-    runIn(this.driver, this.#resource, () => this.onconnection?.(errno))
+    this.#resource.runInAsyncScope(() => this.onconnection?.(errno))
   }
 
   close(callback?: () => void): void {
@@ -53,7 +52,7 @@ export abstract class ServerHandle implements AcceptorHandler {
     this.#isClosed = true
     this.acceptor.close(() => {
       this.#resource.emitDestroy()
-      if (callback !== undefined) runIn(this.driver, this.#resource, callback)
+      if (callback !== undefined) this.#resource.runInAsyncScope(callback, this)
     })
   }
 

@@ -12,7 +12,6 @@ import { Channel, Sent } from '../core/channel'
 import type { ChannelHandler, SendRequest, SocketName } from '../core/channel'
 import type { Driver, SocketFamily } from '../core/driver'
 import { Errno, systemError } from '../core/errors'
-import { runIn } from './async-scope'
 import { internals } from './node-internals'
 import type { JSStream, NodeInternals } from './node-internals'
 
@@ -34,6 +33,8 @@ export interface SocketInternals extends Socket {
   _pendingData: unknown
   _pendingEncoding: string
   _unrefTimer(): void
+  /** What Writable has not handed to _write yet. */
+  writableBuffer?: readonly WritevEntry[]
   [key: symbol]: unknown
 }
 
@@ -75,8 +76,7 @@ class NativeWrite implements SendRequest {
   onSent(status: number): void {
     // Also when what finishWrite calls throws.
     if (status < 0 && status !== Errno.ECANCELED) this.#handle.failLater(status)
-    const { driver } = this.#handle
-    driver.call(this.#handle, this.#handle.finishWrite, this.#request, status, undefined)
+    this.#handle.finishWrite(this.#request, status)
   }
 }
 
@@ -84,23 +84,17 @@ const writeWrapOptions = { requireManualDestroy: true }
 
 /** A write taken from the socket directly. Its callback runs in the async context of the write, as Node's WriteWrap does. */
 class SocketWrite extends AsyncResource implements SendRequest {
-  readonly #driver: Driver
   readonly #socket: SocketInternals
   readonly #callback: (error?: Error | null) => void
 
-  constructor(driver: Driver, socket: SocketInternals, callback: (error?: Error | null) => void) {
+  constructor(socket: SocketInternals, callback: (error?: Error | null) => void) {
     super('WRITEWRAP', writeWrapOptions)
-    this.#driver = driver
     this.#socket = socket
     this.#callback = callback
   }
 
   onSent(status: number): void {
     this.emitDestroy()
-    this.#driver.call(this, this.#enter, status, undefined, undefined)
-  }
-
-  #enter(status: number): void {
     this.runInAsyncScope(this.#complete, this, status)
   }
 
@@ -118,6 +112,9 @@ class SocketWrite extends AsyncResource implements SendRequest {
   }
 }
 
+/** For sends whose end interests nobody. */
+const ignored: SendRequest = { onSent() {} }
+
 /** One entry of what Writable hands to _writev. */
 export interface WritevEntry {
   chunk: Uint8Array | string
@@ -134,6 +131,7 @@ export abstract class StreamHandle extends found.JSStream implements ChannelHand
   /** Bytes may be pushed to the owner: nothing native is attached and there is no onread buffer. */
   #isDirect = false
   #isClosed = false
+  #isFlushed = false
   #wantsRef = true
 
   /** `id`: the endpoint of an accepted connection; without it one is opened by bind or connect. */
@@ -193,15 +191,15 @@ export abstract class StreamHandle extends found.JSStream implements ChannelHand
 
   onBytes(memory: Buffer, offset: number, length: number): void {
     if (this.#isDirect) {
-      this.driver.call(this, this.#enterPush, memory, offset, length)
+      this.#resource.runInAsyncScope(this.#push, this, memory, offset, length)
     } else {
-      this.driver.call(this, this.#emit, memory, offset, length)
+      this.#emit(memory, offset, length)
     }
   }
 
   /**
-   * The long path, to whoever is attached. In a callback scope, as Node's own JSStreamSocket calls it: without one, an
-   * exception thrown by a tick between two native callbacks would abort the process.
+   * The long path, to whoever is attached. Always in a callback scope (a batch's, or an immediate's), as Node's own
+   * JSStreamSocket calls it: without one, an exception that a tick throws between two native callbacks aborts Node.
    */
   #emit(memory: Buffer, offset: number, length: number): void {
     const userBuffer = this.#owner?.[found.userBuffer]
@@ -210,10 +208,6 @@ export abstract class StreamHandle extends found.JSStream implements ChannelHand
       return
     }
     this.readBuffer(new Uint8Array(memory.buffer, memory.byteOffset + offset, length))
-  }
-
-  #enterPush(memory: Buffer, offset: number, length: number): void {
-    this.#resource.runInAsyncScope(this.#push, this, memory, offset, length)
   }
 
   /** The short path: what net.js's onStreamRead does for a socket without an onread buffer. */
@@ -247,11 +241,11 @@ export abstract class StreamHandle extends found.JSStream implements ChannelHand
   }
 
   onEnd(): void {
-    this.driver.call(this, this.emitEOF, undefined, undefined, undefined)
+    this.emitEOF()
   }
 
   onReceiveError(errno: number): void {
-    runIn(this.driver, this.#resource, () => {
+    this.#resource.runInAsyncScope(() => {
       this.#owner?._unrefTimer()
       this.#owner?.destroy(systemError(errno, 'read'))
     })
@@ -291,7 +285,7 @@ export abstract class StreamHandle extends found.JSStream implements ChannelHand
     callback: (error?: Error | null) => void,
   ): void {
     const channel = this.channel!
-    const write = new SocketWrite(this.driver, socket, callback)
+    const write = new SocketWrite(socket, callback)
     const status =
       typeof chunk === 'string'
         ? channel.sendString(chunk, encoding, write)
@@ -308,9 +302,24 @@ export abstract class StreamHandle extends found.JSStream implements ChannelHand
     const buffers = entries.map(({ chunk, encoding }) =>
       typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk,
     )
-    const write = new SocketWrite(this.driver, socket, callback)
+    const write = new SocketWrite(socket, callback)
     const status = this.channel!.sendGather(buffers, totalOf(buffers), write, true)
     this.#dispatched(socket, status, callback)
+  }
+
+  /** Hands over what Writable holds, when nothing will ask for it again (W6). Its callbacks are Writable's affair. */
+  onFlush(): void {
+    const { channel } = this
+    const socket = this.#owner
+    if (channel === undefined || socket === null || this.#isClosed || !isOurSocket(socket)) return
+    if (socket.connecting || socket.writableCorked > 0 || this.#isFlushed) return
+    const entries = socket.writableBuffer ?? []
+    if (entries.length === 0) return
+    this.#isFlushed = true
+    for (const { chunk, encoding } of entries) {
+      const bytes = typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk
+      if (channel.send(bytes, ignored, false) < 0) return
+    }
   }
 
   #dispatched(
@@ -330,13 +339,13 @@ export abstract class StreamHandle extends found.JSStream implements ChannelHand
 
   /** net.js's _final. */
   shutdown(request: ShutdownRequest): number {
-    const { channel, driver } = this
+    const { channel } = this
     if (channel === undefined) return Errno.ENOTCONN
     const resource = new AsyncResource('SHUTDOWNWRAP', { requireManualDestroy: true })
     return channel.shutdown({
       onShutdown(status) {
         resource.emitDestroy()
-        runIn(driver, resource, () => request.oncomplete(status))
+        resource.runInAsyncScope(request.oncomplete, request, status)
       },
     })
   }
@@ -346,9 +355,7 @@ export abstract class StreamHandle extends found.JSStream implements ChannelHand
     const { channel } = this
     if (channel === undefined) return Errno.ENOTCONN
     return channel.shutdown({
-      onShutdown: (status) => {
-        this.driver.call(this, this.finishShutdown, request, status, undefined)
-      },
+      onShutdown: (status) => this.finishShutdown(request, status),
     })
   }
 
@@ -386,7 +393,8 @@ export abstract class StreamHandle extends found.JSStream implements ChannelHand
     return this.channel!.connect(address, port, (status) => {
       resource.emitDestroy()
       // net.js drops oncomplete of an attempt that timed out.
-      runIn(this.driver, resource, () => request.oncomplete?.(status, this, request, true, true))
+      if (request.oncomplete === undefined) return
+      resource.runInAsyncScope(request.oncomplete, request, status, this, request, true, true)
     })
   }
 
@@ -412,7 +420,7 @@ export abstract class StreamHandle extends found.JSStream implements ChannelHand
     this.#isDirect = false
     const onClosed = (): void => {
       this.#resource.emitDestroy()
-      if (callback !== undefined) runIn(this.driver, this.#resource, callback)
+      if (callback !== undefined) this.#resource.runInAsyncScope(callback, this)
     }
     if (this.channel === undefined) setImmediate(onClosed)
     else this.channel.close(reset, onClosed)

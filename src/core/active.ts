@@ -12,7 +12,7 @@ const native = active.driver
 if (native !== undefined) {
   // What was written before process.exit() has to reach the kernel, as libuv's write inside write() does. Sends are
   // attempted inside this call; nothing is waited for.
-  process.on('exit', () => native.submit())
+  process.on('exit', () => native.flush())
 }
 
 /** The active driver, for programs and people. */

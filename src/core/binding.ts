@@ -20,8 +20,8 @@
  * `completions` is an Int32Array. Word 0 is the number of completions in the batch, word 1 the cursor: the dispatch
  * function stores the index of the next completion there BEFORE it runs any callback. Completion i occupies
  * COMPLETION_WORDS words from COMPLETION_HEADER_WORDS + i * COMPLETION_WORDS: `[opcode | flags << 8, id, result, extra]`.
- * The native side calls the dispatch function at callback depth 0 without a callback scope. When it throws, the
- * exception goes to 'uncaughtException' and dispatch is called again while cursor < count.
+ * The native side calls the dispatch function in a callback scope. When it throws, the exception goes to
+ * 'uncaughtException' and dispatch is called again while cursor < count.
  * Send completions come before all others of a batch.
  *
  * ## Who owns the bytes
@@ -173,8 +173,14 @@ export interface NativeDriver {
    * what was (poison the stream).
    */
   sendNow(id: number, bytes: Uint8Array, offset: number, length: number): number
-  /** A new ArrayBuffer over a range of the arena, for leases. The memory outlives it. */
-  view(offset: number, length: number): ArrayBuffer
+  /**
+   * For bytes that are to follow the send in flight when there is no time to wait for its completion: submits, and if
+   * the kernel has then taken that send whole (or none was in flight), offers `bytes` without waiting. Returns how many
+   * were taken, from the first on; 0 also when the send in flight is blocked; -errno.
+   */
+  offer(id: number, bytes: Uint8Array, offset: number, length: number): number
+  /** A new ArrayBuffer over a range of the arena, for leases; the memory outlives it. -EINVAL on a bad range. */
+  view(offset: number, length: number): ArrayBuffer | number
   /** Detaches an ArrayBuffer made by view(): every typed array over it becomes empty. */
   detach(view: ArrayBuffer): void
   /** Current counters, by name. */
@@ -229,19 +235,8 @@ export interface Binding {
     options: NativeOptions,
     dispatch: () => void,
   ): NativeDriver | number
-  /**
-   * Calls fn with receiver and three arguments in a callback scope of its own, as libuv's callbacks run: ticks and
-   * microtasks run when it returns. What it throws goes to the caller. Only from inside dispatch.
-   */
-  call<Receiver extends object, A, B, C>(
-    receiver: Receiver,
-    fn: (this: Receiver, a: A, b: B, c: C) => void,
-    a: A,
-    b: B,
-    c: C,
-  ): void
-  /** Runs process.nextTick callbacks and microtasks that are due, as libuv callbacks do between each other. Only from inside dispatch. */
-  runTicks(): void
+  /** The native side's own values of the constants in this file, by name. */
+  constants: Record<string, number> & { features: string[] }
 }
 
 /** Where the addon may lie, from src/core or dist/core alike. */

@@ -156,6 +156,12 @@ export class Channel implements Endpoint {
     return this.#sending(this.#send.shutdown(request))
   }
 
+  /** Offers the kernel what waits to be sent, without waiting: the process, or this channel, is about to end (W6). */
+  flush(): void {
+    this.#receive.handler.onFlush?.()
+    this.#send.flush()
+  }
+
   #sending(answer: number): number {
     if (!this.#isAlive) this.#updateAlive()
     return answer

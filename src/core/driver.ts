@@ -14,6 +14,7 @@ import {
 } from './binding'
 import { Arena } from './arena'
 import { systemError } from './errors'
+import { runTicks } from './ticks'
 
 const SLOT_MASK = (1 << SLOT_BITS) - 1
 
@@ -23,6 +24,8 @@ export type SocketFamily = keyof typeof Family
 /** What a driver delivers completions to. */
 export interface Endpoint {
   readonly id: number
+  /** The process is about to end: hands over what is to be sent (W6). */
+  flush?(): void
   /** Takes one completion. True: code outside this package may have run, so ticks may be due. */
   complete(opcode: number, result: number, flags: number, extra: number): boolean
 }
@@ -53,7 +56,9 @@ export class Driver {
   /** The receive pool; see the contract in binding.ts for how long its bytes are valid. */
   readonly pool: Buffer
 
-  readonly #binding: Binding
+  /** No completion will be delivered any more: what is sent has to be sent at once (W6). */
+  isEnding = false
+
   readonly #commands: Int32Array
   readonly #completions: Int32Array
   readonly #capacity: number
@@ -61,21 +66,18 @@ export class Driver {
   /** Endpoints and operations that keep the event loop alive. */
   #alive = 0
   #strays = 0
-  /** A completion is being delivered, at callback depth 0. */
-  #isDelivering = false
-  /** Ticks have not run since the delivery began. */
-  #needsTicks = false
 
   /** Makes a driver on this thread's event loop. Throws a system error when the kernel refuses. */
   constructor(binding: Binding, kind: DriverKind, options: Partial<NativeOptions> = {}) {
     const all = { ...defaultOptions, ...options }
+    // Without the means to run ticks between completions, each gets a batch of its own: right, and slower.
+    if (runTicks === undefined) all.batchSize = 1
     const native = binding.createDriver(kind, all, () => this.#dispatch())
     if (typeof native === 'number') {
       throw systemError(native, kind === 'uring' ? 'io_uring_setup' : 'epoll_create1')
     }
     this.kind = kind
     this.native = native
-    this.#binding = binding
     this.#commands = native.commands
     this.#completions = native.completions
     this.#capacity = all.commandCapacity
@@ -114,6 +116,13 @@ export class Driver {
     this.native.submit()
   }
 
+  /** The process is about to end: hands over all there is, without waiting for anything (W6). */
+  flush(): void {
+    this.isEnding = true
+    for (const endpoint of this.#endpoints) endpoint?.flush?.()
+    this.native.submit()
+  }
+
   /** From now on completions for endpoint.id go to it. */
   register(endpoint: Endpoint): void {
     this.#endpoints[endpoint.id & SLOT_MASK] = endpoint
@@ -144,26 +153,6 @@ export class Driver {
     return this.native.close()
   }
 
-  /**
-   * Runs code of the program for a completion that is being delivered: in a callback scope, as Node runs callbacks of
-   * libuv, so that it may enter async contexts and call into Node's native parts. Ticks and microtasks run when it
-   * returns (E2). Outside a delivery (an immediate has a scope of its own) it is a plain call.
-   */
-  call<Receiver extends object, A, B, C>(
-    receiver: Receiver,
-    fn: (this: Receiver, a: A, b: B, c: C) => void,
-    a: A,
-    b: B,
-    c: C,
-  ): void {
-    if (!this.#isDelivering) {
-      fn.call(receiver, a, b, c)
-      return
-    }
-    this.#needsTicks = false
-    this.#binding.call(receiver, fn, a, b, c)
-  }
-
   /** A completion that no operation waited for: counted, and nothing else. */
   stray(): void {
     this.#strays++
@@ -177,26 +166,21 @@ export class Driver {
     const completions = this.#completions
     const count = completions[0]!
     let index = completions[1]!
-    this.#isDelivering = true
-    try {
-      while (index < count) {
-        const at = COMPLETION_HEADER_WORDS + index * COMPLETION_WORDS
-        const head = completions[at]!
-        const id = completions[at + 1]!
-        const result = completions[at + 2]!
-        const extra = completions[at + 3]!
-        completions[1] = ++index
-        const endpoint = this.#endpoints[id & SLOT_MASK]
-        if (endpoint === undefined || endpoint.id !== id) {
-          this.#drop(head & 0xff, result)
-          continue
-        }
-        this.#needsTicks = true
-        const isDue = endpoint.complete(head & 0xff, result, head >> 8, extra)
-        if (isDue && this.#needsTicks) this.#binding.runTicks()
+    // After a callback that threw: its ticks, before the next completion.
+    if (index > 0) runTicks?.()
+    while (index < count) {
+      const at = COMPLETION_HEADER_WORDS + index * COMPLETION_WORDS
+      const head = completions[at]!
+      const id = completions[at + 1]!
+      const result = completions[at + 2]!
+      const extra = completions[at + 3]!
+      completions[1] = ++index
+      const endpoint = this.#endpoints[id & SLOT_MASK]
+      if (endpoint === undefined || endpoint.id !== id) {
+        this.#drop(head & 0xff, result)
+      } else if (endpoint.complete(head & 0xff, result, head >> 8, extra)) {
+        runTicks?.()
       }
-    } finally {
-      this.#isDelivering = false
     }
   }
 

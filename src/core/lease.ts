@@ -71,6 +71,7 @@ export class Lease {
     this.#require('owned')
     if (this.#view === null) {
       const memory = this.#source.native.view(this.#block, this.capacity)
+      invariant(typeof memory === 'object', 'a lease lies in the arena')
       leaseOfView.set(memory, this)
       this.#view = new Uint8Array(memory)
     }

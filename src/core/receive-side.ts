@@ -17,6 +17,8 @@ export interface ChannelHandler {
   onEnd(): void
   /** The receive side failed, once; nothing more will arrive. */
   onReceiveError(errno: number): void
+  /** The process is about to end: what is to be sent has to be handed over now (W6). */
+  onFlush?(): void
 }
 
 /** Kept in the place of bytes when the end of the stream (0) or an error (-errno) comes while nobody is reading. */

@@ -88,7 +88,8 @@ export class SendSide {
     if (this.#request !== null) return this.#wait({ bytes: copyOf(bytes), length, request })
     if (length === 0) return this.#sendNothing(request, mayFinish)
     // An answer that may not be `done` would have to be put off: a little more copying is cheaper.
-    if (length <= copyBytesMax || (!mayFinish && length <= 4 * copyBytesMax)) {
+    const isCopied = length <= copyBytesMax || (!mayFinish && length <= 4 * copyBytesMax)
+    if (isCopied && !this.#driver.isEnding) {
       const block = this.#driver.arena.allocate(length)
       if (block >= 0) {
         this.#driver.arena.bytes.set(bytes, block)
@@ -166,8 +167,40 @@ export class SendSide {
     return 0
   }
 
+  /**
+   * There is no time to wait for completions: offers the kernel what waits (W6). What it takes has been sent; the rest
+   * goes on waiting.
+   */
+  flush(): void {
+    if (this.#waiting.length === 0 || this.#poison !== 0) return
+    const bytes = Buffer.concat(this.#waiting.map((waiting) => this.#bytesOf(waiting)))
+    if (bytes.length === 0) return
+    let taken = this.#driver.native.offer(this.#id, bytes, 0, bytes.length)
+    while (taken > 0) {
+      const next = this.#waiting[0]!
+      this.#waitingBytes -= Math.min(taken, next.length)
+      if (taken < next.length) {
+        // Cut short: its end can only be a failure, and nothing may follow it (W5).
+        this.#poison = Errno.ECANCELED
+        const { request } = this.#waiting.shift()!
+        const part = taken
+        setImmediate(() => request.onSent(Errno.ECANCELED, part))
+        return
+      }
+      taken -= next.length
+      this.#waiting.shift()
+      setImmediate(() => next.request.onSent(0, next.length))
+    }
+  }
+
+  #bytesOf(waiting: WaitingSend): Uint8Array {
+    if ('bytes' in waiting) return waiting.bytes
+    return this.#driver.arena.bytes.subarray(waiting.block, waiting.block + waiting.length)
+  }
+
   /** The channel is closing: nothing is accepted any more. The driver ends the operation. */
   close(): void {
+    this.flush()
     this.#isClosed = true
   }
 
@@ -218,7 +251,7 @@ export class SendSide {
 
   /** A block to copy `length` bytes to, or -1 when another way has to be taken. */
   #blockFor(length: number): number {
-    if (length === 0 || length > copyBytesMax) return -1
+    if (length === 0 || length > copyBytesMax || this.#driver.isEnding) return -1
     if (this.#request !== null || this.#refusal() !== 0) return -1
     return this.#driver.arena.allocate(length)
   }

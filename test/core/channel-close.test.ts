@@ -144,6 +144,38 @@ describe('close', () => {
     expect(seen.events[1]).toBe('closed')
   })
 
+  test('what waits is offered before the close, and what the kernel takes is a success (W6)', () => {
+    const { kernel, channel, id, seen } = fixture
+    kernel.offerTakes = (length) => length
+    for (const text of ['a', 'bb', 'ccc']) send(text)
+    channel.close(false, seen.closed)
+    expect(kernel.wire(id)).toBe('abbccc')
+    kernel.deliver(kernel.closed(id))
+    immediates.runAll()
+    expect(seen.events.at(-1)).toBe('closed')
+    expect([...seen.events].sort()).toEqual(['closed', 'sent a 0 1', 'sent bb 0 2', 'sent ccc 0 3'])
+  })
+
+  test('an offer that is cut short ends that send with what was taken, and nothing follows (W5, W6)', () => {
+    const { kernel, channel, id, seen } = fixture
+    kernel.offerTakes = () => 3
+    for (const text of ['a', 'bb', 'ccc', 'd']) send(text)
+    channel.close(false, seen.closed)
+    expect(kernel.wire(id)).toBe('abbc')
+    kernel.deliver(kernel.closed(id))
+    immediates.runAll()
+    expect(seen.events.at(-1)).toBe('closed')
+    expect([...seen.events].sort()).toEqual(
+      [
+        'closed',
+        'sent a 0 1',
+        'sent bb 0 2',
+        `sent ccc ${ECANCELED} 1`,
+        `sent d ${ECANCELED} 0`,
+      ].sort(),
+    )
+  })
+
   test('an arena block stays the kernel’s until the send’s own completion, close or not (C2)', () => {
     const { kernel, channel, id, seen, driver } = fixture
     send('a')

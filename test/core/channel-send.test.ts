@@ -364,6 +364,9 @@ describe('large chunks', () => {
     ])
     expect(kernel.wire(id)).toBe('abc')
     expect(channel.sendQueueBytes).toBe(0)
+    // It had been accepted: now there is a gap, and nothing may follow (W5).
+    kernel.sendNowTakes = (length) => length
+    expect(send('later')).toBe(ENOBUFS)
   })
 
   test('a large chunk that waited goes out in its turn, and its callback comes even if all is taken', () => {

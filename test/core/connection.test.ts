@@ -85,6 +85,15 @@ describe('receive', () => {
     expect(await connection.receive()).toBeNull()
   })
 
+  test('after one receive the kernel is told to stop, and no further lease is used up (R2)', async () => {
+    const pending = connection.receive()
+    kernel.deliver(kernel.received(id, '1'), kernel.received(id, '2'))
+    await pending
+    expect(pool.available).toBe(1)
+    expect(kernel.isCancelRequested(id, 'receive')).toBe(true)
+    expect(textOf(await connection.receive())).toBe('2')
+  })
+
   test('an exhausted pool is back-pressure: the rest waits, the kernel is told to stop (R2)', async () => {
     const pending = connection.receive()
     kernel.deliver(kernel.received(id, 'aaaaaaaabbbbbbbbcc'))
@@ -500,6 +509,17 @@ describe('take', () => {
     expect(seen.drain()).toEqual(['bytes ee'])
     lease.release()
     expect(pool.available).toBe(2)
+  })
+
+  test('hands over several leases that were ready in the order they were filled', async () => {
+    const roomy = new Pool(driver, { count: 4, leaseBytes: 2 })
+    const otherId = kernel.endpoint()
+    connection = new Connection(driver, otherId, roomy)
+    const pending = connection.receive()
+    kernel.deliver(kernel.received(otherId, '11223344'))
+    ;(await pending)!.release()
+    expect(await readAll(new Recorder())).toEqual(['bytes 22', 'bytes 33', 'bytes 44'])
+    expect(roomy.available).toBe(4)
   })
 
   test.each([

@@ -5,8 +5,15 @@ import type { Binding } from '../../src/core/binding'
 import { Channel } from '../../src/core/channel'
 import { Driver } from '../../src/core/driver'
 import type { Endpoint } from '../../src/core/driver'
+import { runTicks } from '../../src/core/ticks'
 import { ScriptedKernel, errno } from './scripted-binding'
 import { Recorder, makeChannel, makeDriver } from './fixtures'
+
+jest.mock('../../src/core/ticks', () => ({ runTicks: jest.fn() }))
+
+beforeEach(() => {
+  jest.mocked(runTicks!).mockClear()
+})
 
 describe('commands', () => {
   test('a full queue is handed over, and nothing of it is lost or reordered (C5)', () => {
@@ -45,7 +52,7 @@ describe('completions', () => {
     const texts = Array.from({ length: 10 }, (_, i) => `${i}`)
     kernel.deliver(texts.map((text) => kernel.received(id, text)))
     expect(seen.events).toEqual(texts.map((text) => `bytes ${text}`))
-    expect(kernel.ticks).toBe(10)
+    expect(runTicks).toHaveBeenCalledTimes(10)
     expect(kernel.dispatches).toBe(3)
   })
 
@@ -54,7 +61,7 @@ describe('completions', () => {
     channel.readStart()
     channel.readStop()
     kernel.deliver(kernel.received(id, 'kept'), kernel.receiveEnded(id, errno('ECANCELED')))
-    expect(kernel.ticks).toBe(0)
+    expect(runTicks).toHaveBeenCalledTimes(0)
   })
 
   test('the cursor stands on the next completion while a callback runs', () => {
@@ -64,6 +71,21 @@ describe('completions', () => {
     channel.readStart()
     kernel.deliver(kernel.received(id, 'a'), kernel.received(id, 'b'))
     expect(cursors).toEqual([1, 2])
+  })
+
+  test('after a callback that threw, its ticks run before the next completion (E2)', () => {
+    const { kernel, channel, id, seen } = makeChannel()
+    const order: string[] = []
+    jest.mocked(runTicks!).mockImplementation(() => void order.push('ticks'))
+    seen.onEvent = (event) => {
+      order.push(event)
+      if (event === 'bytes 1') throw new Error('thrown')
+    }
+    channel.readStart()
+    kernel.deliver(kernel.received(id, '1'), kernel.received(id, '2'))
+    jest.mocked(runTicks!).mockReset()
+    expect(order).toEqual(['bytes 1', 'ticks', 'bytes 2', 'ticks'])
+    expect(kernel.uncaught).toHaveLength(1)
   })
 
   test('negative results and large offsets come through whole', () => {
@@ -107,69 +129,6 @@ describe('completions', () => {
     const { kernel } = makeDriver()
     kernel.deliver({ opcode: Op.accept, id: (9 << 20) | 9, result: errno('ECANCELED') })
     expect(kernel.take()).toEqual([])
-  })
-})
-
-describe('call', () => {
-  test('in a delivery it enters a scope, which runs the ticks: they are not run twice (E2)', () => {
-    const { kernel, channel, id, seen, driver } = makeChannel()
-    const receiver = { seen: [] as unknown[] }
-    seen.onEvent = (event) => {
-      driver.call(
-        receiver,
-        function (a, b, c) {
-          this.seen.push(event, a, b, c)
-        },
-        1,
-        'two',
-        null,
-      )
-    }
-    channel.readStart()
-    kernel.deliver(kernel.received(id, 'x'))
-    expect(receiver.seen).toEqual(['bytes x', 1, 'two', null])
-    expect(kernel.calls).toBe(1)
-    expect(kernel.ticks).toBe(0)
-    // The next delivery owes its own ticks.
-    seen.onEvent = () => {}
-    kernel.deliver(kernel.received(id, 'y'))
-    expect(kernel.ticks).toBe(1)
-    kernel.assertClean()
-  })
-
-  test('outside a delivery it is a plain call, also after one that threw', () => {
-    const { kernel, channel, id, seen, driver } = makeChannel()
-    const fn = jest.fn()
-    seen.onEvent = () => driver.call(seen, () => fail(), 0, 0, 0)
-    const fail = (): never => {
-      throw new Error('inside')
-    }
-    channel.readStart()
-    kernel.deliver(kernel.received(id, 'x'))
-    expect(kernel.uncaught).toHaveLength(1)
-    driver.call(seen, fn, 1, 2, 3)
-    expect(fn).toHaveBeenCalledWith(1, 2, 3)
-    expect(kernel.calls).toBe(1)
-    kernel.assertClean()
-  })
-
-  test('a scope that throws stops nobody else of the batch', () => {
-    const { kernel, channel, id, seen, driver } = makeChannel()
-    seen.onEvent = (event) =>
-      driver.call(
-        seen,
-        () => {
-          if (event === 'bytes 1') throw new Error('inside')
-        },
-        0,
-        0,
-        0,
-      )
-    channel.readStart()
-    kernel.deliver(kernel.received(id, '1'), kernel.received(id, '2'))
-    expect(seen.events).toEqual(['bytes 1', 'bytes 2'])
-    expect(kernel.uncaught).toHaveLength(1)
-    expect(kernel.calls).toBe(2)
   })
 })
 

@@ -53,6 +53,8 @@ interface InFlight {
   /** The arena offset of a send; -1 for a heap block and for other operations. */
   offset: number
   isCancelRequested: boolean
+  /** The kernel has all of it; only its completion is still to come. */
+  isOut?: boolean
 }
 
 interface EndpointModel {
@@ -76,16 +78,13 @@ const STALE_BYTE = 0xee
 
 export class ScriptedKernel implements Binding, NativeDriver {
   readonly contractVersion = CONTRACT_VERSION
+  readonly constants: Binding['constants'] = Object.assign({}, { features: [] })
   /** Every command taken so far, in order. */
   readonly log: Command[] = []
   /** Breaches of the contract by the TypeScript side. Has to stay empty. */
   readonly violations: string[] = []
   /** What dispatch has thrown: what Node would have reported as 'uncaughtException'. */
   readonly uncaught: unknown[] = []
-  /** runTicks calls so far. */
-  ticks = 0
-  /** call calls so far. */
-  calls = 0
   /** submit calls so far. */
   submits = 0
   /** Dispatch calls so far. */
@@ -93,6 +92,8 @@ export class ScriptedKernel implements Binding, NativeDriver {
   isRef = false
   /** How much of `length` bytes sendNow takes at once, or -errno. */
   sendNowTakes: (length: number) => number = (length) => length
+  /** How much of `length` bytes offer takes; more than 0 means that the send in flight is out, too. */
+  offerTakes: (length: number) => number = () => 0
   sendNowCalls = 0
   /** What open, bind, listen and connect answer when it is not success. */
   readonly refuses: Partial<Record<'open' | 'bind' | 'listen' | 'connect', number>> = {}
@@ -105,7 +106,6 @@ export class ScriptedKernel implements Binding, NativeDriver {
   pool: Uint8Array = new Uint8Array(0)
 
   #dispatch: () => void = () => {}
-  #isDispatching = false
   #batchSize = 0
   #poolUsed = 0
   #endpoints = new Map<number, EndpointModel>()
@@ -129,23 +129,6 @@ export class ScriptedKernel implements Binding, NativeDriver {
     this.arena = new Uint8Array(options.arenaBytes)
     this.pool = new Uint8Array(options.poolBytes)
     return this
-  }
-
-  call<Receiver extends object, A, B, C>(
-    receiver: Receiver,
-    fn: (this: Receiver, a: A, b: B, c: C) => void,
-    a: A,
-    b: B,
-    c: C,
-  ): void {
-    if (!this.#isDispatching) this.#breach('call from outside dispatch')
-    this.calls++
-    fn.call(receiver, a, b, c)
-  }
-
-  runTicks(): void {
-    if (!this.#isDispatching) this.#breach('runTicks from outside dispatch')
-    this.ticks++
   }
 
   // --- NativeDriver ---------------------------------------------------------------------------------------------
@@ -220,6 +203,23 @@ export class ScriptedKernel implements Binding, NativeDriver {
     const copy = Buffer.from(bytes.subarray(offset, offset + length))
     endpoint.wire.push(copy.subarray(0, taken))
     if (taken < length) this.#start(endpoint, 'send', copy.subarray(taken), -1)
+    return taken
+  }
+
+  offer(id: number, bytes: Uint8Array, offset: number, length: number): number {
+    const endpoint = this.#live(id, 'offer')
+    if (endpoint === undefined) return errno('EBADF')
+    this.take()
+    if (endpoint.isClosing) this.#breach('offer after close')
+    if (endpoint.hasFin || endpoint.inFlight.has('shutdown')) this.#breach('offer after shutdown')
+    const taken = this.offerTakes(length)
+    if (taken <= 0) return taken
+    const send = endpoint.inFlight.get('send')
+    if (send !== undefined && !send.isOut) {
+      endpoint.wire.push(send.bytes)
+      send.isOut = true
+    }
+    endpoint.wire.push(Buffer.from(bytes.subarray(offset, offset + taken)))
     return taken
   }
 
@@ -410,10 +410,11 @@ export class ScriptedKernel implements Binding, NativeDriver {
 
   /** The send completes: all of it, or after `taken` bytes with `result`. */
   sent(id: number, result?: number, taken = 0): Posted {
-    const { bytes, offset } = this.#operation(id, 'send', true)
+    const { bytes, offset, isOut } = this.#operation(id, 'send', true)
     if (offset >= 0 && bytes.compare(this.arena.subarray(offset, offset + bytes.length)) !== 0) {
       this.#breach('bytes changed in the arena while a send named them')
     }
+    if (isOut) return { opcode: Op.send, id, result: bytes.length }
     const isWhole = result === undefined
     const count = isWhole ? bytes.length : result > 0 ? result : taken
     this.#model(id).wire.push(bytes.subarray(0, count))
@@ -491,13 +492,11 @@ export class ScriptedKernel implements Binding, NativeDriver {
     while (completions[1]! < batch.length) {
       const before = completions[1]!
       this.dispatches++
-      this.#isDispatching = true
       try {
         this.#dispatch()
       } catch (error) {
         this.uncaught.push(error)
       }
-      this.#isDispatching = false
       if (completions[1]! <= before) {
         this.#breach('dispatch returned without moving the cursor')
         return

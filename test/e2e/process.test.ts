@@ -67,6 +67,24 @@ sameAsNode(
 )
 
 sameAsNode(
+  'many writes in one tick, then process.exit(), deliver',
+  `${peer} withPeer((port) => { const s = net.connect(port, '127.0.0.1', () => { for (let i = 0; i < 9; i++) s.write('part' + i + ' '); process.exit(0) }) })`,
+  'part0 part1 part2 part3 part4 part5 part6 part7 part8 \n',
+)
+
+sameAsNode(
+  'many writes in one tick, then destroy(), deliver',
+  `${peer} withPeer((port) => { const s = net.connect(port, '127.0.0.1', () => { for (let i = 0; i < 9; i++) s.write('part' + i + ' '); s.destroy() }) })`,
+  'part0 part1 part2 part3 part4 part5 part6 part7 part8 \n',
+)
+
+sameAsNode(
+  'many writes by an exit handler deliver',
+  `${peer} withPeer((port) => { const s = net.connect(port, '127.0.0.1', () => { process.on('exit', () => { for (let i = 0; i < 9; i++) s.write('part' + i + ' ') }); process.exit(0) }) })`,
+  'part0 part1 part2 part3 part4 part5 part6 part7 part8 \n',
+)
+
+sameAsNode(
   'write then an uncaught exception delivers',
   `${peer} withPeer((port) => { const s = net.connect(port, '127.0.0.1', () => { s.write('before the crash'); throw new Error('crash') }) })`,
   'before the crash\n',

@@ -248,7 +248,7 @@ export function emitted(socket: net.Socket | net.Server, name: string): Promise<
 /** Bytes whose every position shows whether it is in its place. */
 export function pattern(length: number, seed = 1): Buffer {
   const bytes = Buffer.alloc(length)
-  for (let i = 0; i < length; i++) bytes[i] = (i * 31 + (i >> 8) * 7 + seed) & 0xff
+  for (let i = 0; i < length; i++) bytes[i] = (i * 31 + (i >> 8) * 7 + (i >> 16) * 13 + seed) & 0xff
   return bytes
 }
 
