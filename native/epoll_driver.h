@@ -33,9 +33,7 @@ class EpollDriver final : public Driver {
   void OnReadable() override { harvest_ = true; }
   void Unregister(Slot& slot) override;
   // The kernel holds no operation of ours.
-  bool SendIsWhole(const Slot& slot) const override {
-    return slot.send.sent == slot.send.length;
-  }
+  bool SendIsWhole(const Slot& slot) const override { return slot.send.sent == slot.send.length; }
   int Drain() override { return 0; }
   void Teardown(bool keep_mapped) override;
 

@@ -132,6 +132,8 @@ export abstract class StreamHandle extends found.JSStream implements ChannelHand
   #isDirect = false
   #isClosed = false
   #isFlushed = false
+  /** The -errno of a native consumer's write, or 0. */
+  #failure = 0
   #wantsRef = true
 
   /** `id`: the endpoint of an accepted connection; without it one is opened by bind or connect. */
@@ -181,6 +183,7 @@ export abstract class StreamHandle extends found.JSStream implements ChannelHand
   }
 
   onreadstop(): number {
+    if (this.#failure !== 0) this.failLater(this.#failure)
     return this.readStop()
   }
 
@@ -254,9 +257,10 @@ export abstract class StreamHandle extends found.JSStream implements ChannelHand
   /**
    * After a native consumer's write has failed. Http2Session stops reading while it has more to write, and a TLSWrap
    * whose write failed never writes again: the end of the connection would never be seen. As with a failed write of
-   * net.js's own, the socket is destroyed, unless reading tells of the failure by itself.
+   * net.js's own, the socket is destroyed, unless reading goes on until it tells of the end by itself.
    */
   failLater(status: number): void {
+    this.#failure = status
     setImmediate(() => {
       if (this.channel?.isReading === true || this.#isClosed) return
       this.#resource.runInAsyncScope(() => this.#owner?.destroy(systemError(status, 'write')))

@@ -26,6 +26,7 @@ export class Acceptor implements Endpoint {
   #onClosed: (() => void) | null = null
   #isRef = true
   #isAlive = false
+  #isListening = false
 
   /** Takes over endpoint `id`, a bound socket. */
   constructor(driver: Driver, id: number, handler: AcceptorHandler) {
@@ -44,6 +45,7 @@ export class Acceptor implements Endpoint {
   listen(backlog: number): number {
     const status = this.driver.native.listen(this.id, backlog)
     if (status === 0) {
+      this.#isListening = true
       this.#accept()
       this.#updateAlive()
     }
@@ -58,7 +60,8 @@ export class Acceptor implements Endpoint {
   /** Stops accepting; what the kernel had accepted by then still arrives. Connects wait in the backlog. */
   pause(): void {
     this.#isPaused = true
-    if (this.#accepting.cancel()) this.driver.queue(Op.cancel, this.id, Op.accept, 0)
+    if (!this.#isClosing && this.#accepting.cancel())
+      this.driver.queue(Op.cancel, this.id, Op.accept, 0)
   }
 
   /** Accepts again after pause(). */
@@ -98,9 +101,7 @@ export class Acceptor implements Endpoint {
   }
 
   #updateAlive(): void {
-    const isAlive = this.#isClosing
-      ? this.#onClosed !== null
-      : this.#isRef && !this.#accepting.isIdle
+    const isAlive = this.#isClosing ? this.#onClosed !== null : this.#isRef && this.#isListening
     if (isAlive === this.#isAlive) return
     this.#isAlive = isAlive
     if (isAlive) this.driver.retain()
@@ -111,6 +112,7 @@ export class Acceptor implements Endpoint {
     if (opcode === Op.close) return this.#closed()
     if (opcode !== Op.accept || !this.#accepting.complete((flags & FLAG_MORE) !== 0)) {
       this.driver.stray()
+      if (opcode === Op.accept && result >= 0) this.driver.discard(result)
       return false
     }
     if (this.#isClosing) {

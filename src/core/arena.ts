@@ -129,6 +129,11 @@ export class Arena {
     this.#pagePrevious[page] = NONE
     if (head !== NONE) this.#pagePrevious[head] = page
     this.#classHead[sizeClass] = page
+    if (head !== NONE && this.#pageUsed[head] === 0) {
+      // Only the head may stay dedicated without a block in use: nobody would find this one.
+      this.#unlink(head, sizeClass)
+      this.#emptyPages[this.#emptyCount++] = head
+    }
   }
 
   #unlink(page: number, sizeClass: number): void {

@@ -36,7 +36,7 @@ export class Channel implements Endpoint {
     this.driver = driver
     this.id = id
     this.#receive = new ReceiveSide(driver, id, handler)
-    this.#send = new SendSide(driver, id)
+    this.#send = new SendSide(driver, id, () => this.#updateAlive())
     driver.register(this)
   }
 

@@ -179,12 +179,14 @@ export class Connection {
     let unwatch = (): void => {}
     try {
       return await new Promise<Lease | null>((resolve, reject) => {
+        const receiver = { resolve, reject, connection: this }
         unwatch = watch(signal, () => {
+          if (receiving.receiver !== receiver) return
           receiving.receiver = null
           this.channel.readStop()
           reject(signal!.reason as Error)
         })
-        receiving.receiver = { resolve, reject, connection: this }
+        receiving.receiver = receiver
         receiving.pull()
       })
     } finally {
@@ -214,13 +216,13 @@ export class Connection {
    * the completion carries the error and how many bytes were taken, and the buffer in either case. Sends leave in the
    * order of the calls. A lease is unusable until then.
    */
-  send<Bytes extends Lease | Uint8Array>(
+  async send<Bytes extends Lease | Uint8Array>(
     bytes: Bytes,
     { signal }: Cancellable = {},
   ): Promise<Completion<Bytes>> {
     this.#requireOpen()
     signal?.throwIfAborted()
-    return new Promise((resolve) => {
+    return await new Promise((resolve) => {
       const isLease = !(ArrayBuffer.isView(bytes) as boolean)
       const lease = isLease ? (bytes as Lease) : null
       const { length } = bytes
@@ -251,9 +253,9 @@ export class Connection {
   }
 
   /** Sends FIN after everything sent before (half-close). Rejects with the system error. */
-  shutdown(): Promise<void> {
+  async shutdown(): Promise<void> {
     this.#requireOpen()
-    return new Promise((resolve, reject) => {
+    await new Promise<void>((resolve, reject) => {
       const settle = (status: number): void => {
         if (status === 0 || status === Errno.ENOTCONN) resolve()
         else reject(systemError(status, 'shutdown'))

@@ -66,6 +66,8 @@ export class Driver {
   /** Endpoints and operations that keep the event loop alive. */
   #alive = 0
   #strays = 0
+  /** Endpoints nobody wants, until they are closed. */
+  readonly #discarded = new Set<number>()
 
   /** Makes a driver on this thread's event loop. Throws a system error when the kernel refuses. */
   constructor(binding: Binding, kind: DriverKind, options: Partial<NativeOptions> = {}) {
@@ -92,6 +94,7 @@ export class Driver {
 
   /** Closes an endpoint that nobody has registered for. */
   discard(id: number): void {
+    this.#discarded.add(id)
     this.queue(Op.close, id, 0, 0)
   }
 
@@ -177,14 +180,15 @@ export class Driver {
       completions[1] = ++index
       const endpoint = this.#endpoints[id & SLOT_MASK]
       if (endpoint === undefined || endpoint.id !== id) {
-        this.#drop(head & 0xff, result)
+        this.#drop(head & 0xff, id, result)
       } else if (endpoint.complete(head & 0xff, result, head >> 8, extra)) {
         runTicks?.()
       }
     }
   }
 
-  #drop(opcode: number, result: number): void {
+  #drop(opcode: number, id: number, result: number): void {
+    if (opcode === Op.close && this.#discarded.delete(id)) return
     this.#strays++
     // A descriptor nobody waits for any more is not leaked.
     if (opcode === Op.accept && result >= 0) this.discard(result)

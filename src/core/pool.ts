@@ -27,7 +27,10 @@ export class Pool implements LeaseSource {
 
   /** Throws ENOBUFS when the driver's arena has no room for it, ERR_OUT_OF_RANGE on a bad size. */
   constructor(driver: Driver, { count = 64, leaseBytes = 16384 }: PoolOptions = {}) {
-    if (!(leaseBytes >= 1 && leaseBytes <= Arena.blockBytesMax && count >= 1)) {
+    if (
+      !(Number.isInteger(leaseBytes) && leaseBytes >= 1 && leaseBytes <= Arena.blockBytesMax) ||
+      !(Number.isInteger(count) && count >= 1)
+    ) {
       throw Object.assign(
         new RangeError(`a pool has 1 or more leases of 1 to ${Arena.blockBytesMax} bytes`),
         { code: 'ERR_OUT_OF_RANGE' },
@@ -66,6 +69,16 @@ export class Pool implements LeaseSource {
   reclaim(block: number): void {
     this.#free.push(block)
     const next = this.#waiting.shift()
-    if (next !== undefined) queueMicrotask(next)
+    if (next !== undefined) queueMicrotask(() => this.#wake(next))
+  }
+
+  /** Whoever was woken may not want it, or not yet: then it is the next one's turn. */
+  #wake(waiting: () => void): void {
+    try {
+      waiting()
+    } finally {
+      const next = this.#free.length > 0 ? this.#waiting.shift() : undefined
+      if (next !== undefined) queueMicrotask(() => this.#wake(next))
+    }
   }
 }

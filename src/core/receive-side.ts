@@ -122,7 +122,8 @@ export class ReceiveSide {
   }
 
   #stopReceiving(): void {
-    if (this.#operation.cancel()) this.#driver.queue(Op.cancel, this.#id, Op.receive, 0)
+    if (!this.#isClosed && this.#operation.cancel())
+      this.#driver.queue(Op.cancel, this.#id, Op.receive, 0)
   }
 
   /** One item in each immediate, so that ticks run between them as between libuv's callbacks (E2). */

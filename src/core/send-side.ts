@@ -59,11 +59,18 @@ export class SendSide {
   /** The -errno of the first failed send. */
   #poison = 0
   #shutdown: ShutdownRequest | null = null
+  /** No send may follow: the FIN was asked for. */
+  #isShutdown = false
   #isClosed = false
+  /** Callbacks that an immediate will make. */
+  #putOff = 0
+  readonly #onIdle: () => void
 
-  constructor(driver: Driver, id: number) {
+  /** `onIdle` is called when something ended outside a completion. */
+  constructor(driver: Driver, id: number, onIdle: () => void) {
     this.#driver = driver
     this.#id = id
+    this.#onIdle = onIdle
   }
 
   /** Whether something accepted has not ended yet. */
@@ -82,9 +89,13 @@ export class SendSide {
 
   /** See Channel.send. */
   send(bytes: Uint8Array, request: SendRequest, mayFinish: boolean): number {
-    const { length } = bytes
     const refusal = this.#refusal()
     if (refusal !== 0) return refusal
+    return this.#accept(bytes, request, mayFinish)
+  }
+
+  #accept(bytes: Uint8Array, request: SendRequest, mayFinish: boolean): number {
+    const { length } = bytes
     if (this.#request !== null) return this.#wait({ bytes: copyOf(bytes), length, request })
     if (length === 0) return this.#sendNothing(request, mayFinish)
     // An answer that may not be `done` would have to be put off: a little more copying is cheaper.
@@ -137,6 +148,10 @@ export class SendSide {
   sendOwned(block: number, length: number, request: SendRequest): number {
     const refusal = this.#refusal()
     if (refusal !== 0) return refusal
+    return this.#acceptOwned(block, length, request)
+  }
+
+  #acceptOwned(block: number, length: number, request: SendRequest): number {
     if (this.#request !== null) return this.#wait({ block, length, request })
     if (length === 0) return this.#sendNothing(request, false)
     this.#sendBlock(block, length, request)
@@ -147,7 +162,8 @@ export class SendSide {
   /** See Channel.cancelSend. */
   cancel(request: SendRequest): void {
     if (request === this.#request) {
-      if (this.#operation.cancel()) this.#driver.queue(Op.cancel, this.#id, Op.send, 0)
+      if (!this.#isClosed && this.#operation.cancel())
+        this.#driver.queue(Op.cancel, this.#id, Op.send, 0)
       return
     }
     const index = this.#waiting.findIndex((waiting) => waiting.request === request)
@@ -155,13 +171,14 @@ export class SendSide {
     const [{ length }] = this.#waiting.splice(index, 1) as [WaitingSend]
     this.#waitingBytes -= length
     this.bytesAccepted -= length
-    setImmediate(() => request.onSent(Errno.ECANCELED, 0))
+    this.#later(() => request.onSent(Errno.ECANCELED, 0))
   }
 
   /** See Channel.shutdown. */
   shutdown(request: ShutdownRequest): number {
     const refusal = this.#refusal()
     if (refusal !== 0) return refusal
+    this.#isShutdown = true
     this.#shutdown = request
     if (this.#request === null) this.#driver.queue(Op.shutdown, this.#id, 0, 0)
     return 0
@@ -184,12 +201,12 @@ export class SendSide {
         this.#poison = Errno.ECANCELED
         const { request } = this.#waiting.shift()!
         const part = taken
-        setImmediate(() => request.onSent(Errno.ECANCELED, part))
+        this.#later(() => request.onSent(Errno.ECANCELED, part))
         return
       }
       taken -= next.length
       this.#waiting.shift()
-      setImmediate(() => next.request.onSent(0, next.length))
+      this.#later(() => next.request.onSent(0, next.length))
     }
   }
 
@@ -206,9 +223,8 @@ export class SendSide {
 
   /** The channel is closed: ends what never started. True when there was something. */
   abandon(): boolean {
-    const hadWaiting = this.#waiting.length > 0 || this.#shutdown !== null
-    if (hadWaiting) this.#failWaiting(Errno.ECANCELED)
-    return hadWaiting
+    if (this.#waiting.length > 0 || this.#shutdown !== null) this.#failWaiting(Errno.ECANCELED)
+    return this.#putOff > 0
   }
 
   /** Takes the completion of the send operation. True when the request was told. */
@@ -246,7 +262,8 @@ export class SendSide {
 
   #refusal(): number {
     if (this.#poison !== 0) return this.#poison
-    return this.#isClosed ? Errno.ECANCELED : 0
+    if (this.#isClosed) return Errno.ECANCELED
+    return this.#isShutdown ? Errno.EPIPE : 0
   }
 
   /** A block to copy `length` bytes to, or -1 when another way has to be taken. */
@@ -266,7 +283,7 @@ export class SendSide {
   #sendNothing(request: SendRequest, mayFinish: boolean): number {
     if (mayFinish) return Sent.done
     this.#start(request, 0, -1, 0)
-    setImmediate(() => this.complete(0, 0))
+    this.#later(() => this.complete(0, 0))
     return Sent.pending
   }
 
@@ -288,7 +305,7 @@ export class SendSide {
     this.bytesAccepted += length
     if (taken === length && mayFinish) return Sent.done
     this.#start(request, length - taken, -1, taken)
-    if (taken === length) setImmediate(() => this.complete(0, 0))
+    if (taken === length) this.#later(() => this.complete(0, 0))
     return Sent.pending
   }
 
@@ -316,14 +333,26 @@ export class SendSide {
     this.bytesAccepted -= next.length
     const answer =
       'bytes' in next
-        ? this.send(next.bytes, next.request, false)
-        : this.sendOwned(next.block, next.length, next.request)
+        ? this.#accept(next.bytes, next.request, false)
+        : this.#acceptOwned(next.block, next.length, next.request)
     if (answer < 0) {
       // It was accepted: it cannot be refused any more, only fail.
       this.#poison = answer
-      setImmediate(() => next.request.onSent(answer, 0))
+      this.#later(() => next.request.onSent(answer, 0))
       this.#failWaiting(answer)
     }
+  }
+
+  #later(callback: () => void): void {
+    this.#putOff++
+    setImmediate(() => {
+      this.#putOff--
+      try {
+        callback()
+      } finally {
+        this.#onIdle()
+      }
+    })
   }
 
   /** Every waiting callback gets the error, once, each in its own turn so that one that throws stops no other. */
@@ -333,8 +362,8 @@ export class SendSide {
     this.#waiting = []
     this.#waitingBytes = 0
     this.#shutdown = null
-    for (const { request } of waiting) setImmediate(() => request.onSent(status, 0))
-    if (shutdown !== null) setImmediate(() => shutdown.onShutdown(status))
+    for (const { request } of waiting) this.#later(() => request.onSent(status, 0))
+    if (shutdown !== null) this.#later(() => shutdown.onShutdown(status))
   }
 }
 

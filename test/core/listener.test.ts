@@ -9,6 +9,8 @@ import type { ScriptedKernel } from './scripted-binding'
 import { errno } from './scripted-binding'
 import { makeDriver, settle } from './fixtures'
 
+// Ticks run by Node only: run from inside a test they would settle promises in the middle of its statements.
+jest.mock('../../src/core/ticks', () => ({ runTicks: jest.fn() }))
 jest.mock('../../src/core/active', () => ({
   active: { name: 'uring', reason: 'a script', driver: undefined },
 }))

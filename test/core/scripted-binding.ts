@@ -78,7 +78,7 @@ const STALE_BYTE = 0xee
 
 export class ScriptedKernel implements Binding, NativeDriver {
   readonly contractVersion = CONTRACT_VERSION
-  readonly constants: Binding['constants'] = Object.assign({}, { features: [] })
+  readonly constants = { features: [] as string[] } as unknown as Binding['constants']
   /** Every command taken so far, in order. */
   readonly log: Command[] = []
   /** Breaches of the contract by the TypeScript side. Has to stay empty. */

@@ -111,7 +111,7 @@ sameAsNode(
 sameAsNode(
   'a socket that reads keeps the process; one that is unref’d or paused does not',
   `const { spawn } = require('node:child_process');
-   const source = "const s = require('node:net').createServer((c) => { c.on('error', () => {}); setTimeout(() => c.end('late'), 300) }).listen(0, '127.0.0.1', () => process.send(s.address().port)); setTimeout(() => process.exit(), 3000)";
+   const source = "let n = 0; const s = require('node:net').createServer((c) => { c.on('error', () => {}); setTimeout(() => c.end('late'), n++ ? 2000 : 300) }).listen(0, '127.0.0.1', () => process.send(s.address().port)); setTimeout(() => process.exit(), 3000)";
    const child = spawn(process.execPath, ['-e', source], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
    child.once('message', (port) => { child.disconnect(); child.unref(); const began = Date.now();
      const reader = net.connect(port, '127.0.0.1', () => {

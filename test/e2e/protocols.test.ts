@@ -8,6 +8,7 @@ import * as http2 from 'node:http2'
 import * as https from 'node:https'
 import * as nodeNet from 'node:net'
 import type { AddressInfo, Server, Socket } from 'node:net'
+import { pipeline } from 'node:stream'
 import type { Duplex } from 'node:stream'
 import * as tls from 'node:tls'
 import { WebSocket, WebSocketServer } from 'ws'
@@ -245,6 +246,45 @@ describe.each(drivers)('%s', (driver) => {
     session.close()
     await close(server as unknown as Server)
   })
+
+  test.each([
+    ['node:net', nodeNet],
+    ['ours', asNet],
+  ])(
+    'HTTP/2 over TLS: the server sees resets by clients on %s mid-stream',
+    async (_name, client) => {
+      const server = http2.createSecureServer({ key, cert }, (request, response) => {
+        pipeline(request, response as unknown as NodeJS.WritableStream, () => {})
+      })
+      net.attach(server as unknown as Server)
+      const port = await listening(server as unknown as Server)
+      const closed: Promise<unknown>[] = []
+      server.on('sessionError', () => {})
+      server.on('connection', (socket: Socket) => {
+        closed.push(new Promise((resolve) => socket.on('close', resolve)))
+      })
+      const clients = Array.from({ length: 20 }, () => {
+        const socket = client.connect(port, '127.0.0.1')
+        const options = { socket, ca: cert, servername: 'localhost', ALPNProtocols: ['h2'] }
+        const session = http2.connect('https://localhost', {
+          createConnection: () => tls.connect(options),
+        })
+        const stream = session.request({ ':method': 'POST', ':path': '/' })
+        for (const emitter of [socket, session, stream]) emitter.on('error', () => {})
+        stream.write(pattern(400000))
+        return new Promise<void>((resolve) => {
+          stream.once('data', () => {
+            socket.resetAndDestroy()
+            resolve()
+          })
+        })
+      })
+      await Promise.all(clients)
+      await Promise.all(closed)
+      expect(closed).toHaveLength(20)
+      await close(server as unknown as Server)
+    },
+  )
 
   test('WebSocket: messages of every size, text and binary', async () => {
     const server = net.attach(http.createServer())

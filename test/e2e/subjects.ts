@@ -20,6 +20,7 @@ export function load(driver: DriverName): typeof uringNet {
     const before = process.env['URING_NET_DRIVER']
     process.env['URING_NET_DRIVER'] = driver
     jest.isolateModules(() => {
+      // eslint-disable-next-line @typescript-eslint/no-require-imports -- a registry of its own
       library = require('../../src/index') as typeof uringNet
     })
     if (before === undefined) delete process.env['URING_NET_DRIVER']
