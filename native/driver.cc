@@ -341,11 +341,12 @@ void Driver::OnPoll(uv_poll_t* handle, int, int) {
   auto* driver = static_cast<Driver*>(handle->data);
   if (driver->dispatching_) return;
   driver->OnReadable();
-  // What JavaScript commands here is taken in the prepare phase, together with that of all other
-  // callbacks.
   for (int i = 0; i < kBatchesPerPoll && !driver->closed_; ++i) {
     if (driver->Deliver() < static_cast<int>(driver->options_.batch_size)) break;
   }
+  // What the batch commanded goes out now, not after the rest of the loop's turn: no other callback
+  // adds to it.
+  if (!driver->closed_) driver->Submit();
 }
 
 void Driver::Turn() {

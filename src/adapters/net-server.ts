@@ -6,7 +6,7 @@
 import { channel } from 'node:diagnostics_channel'
 import * as net from 'node:net'
 import { active } from '../core/active'
-import { internals } from './node-internals'
+import { missing } from './node-internals'
 import { Socket } from './net-socket'
 import { PipeServerHandle, ServerHandle, TcpServerHandle } from './server-handle'
 import type { OnConnection } from './server-handle'
@@ -37,11 +37,7 @@ interface ServerInternals extends net.Server {
 }
 
 const base = (net.Server.prototype as ServerInternals)._listen2
-const driver = internals instanceof Error ? undefined : active.driver
-
-/** Why servers and sockets are net.js's own although a driver runs; undefined when they are not. */
-export const missingInternals: Error | undefined =
-  internals instanceof Error ? internals : undefined
+const driver = missing === undefined ? active.driver : undefined
 
 const listenOnDriver: Listen2 = function (address, port, addressType, backlog, fd, flags) {
   const server = this as ServerInternals

@@ -5,9 +5,10 @@
  */
 import * as net from 'node:net'
 import { active } from '../core/active'
-import { internals } from './node-internals'
+import type { SendEntry } from '../core/channel'
+import { internals, missing } from './node-internals'
 import { PipeHandle, StreamHandle, TcpHandle, isOurs } from './stream-handle'
-import type { SocketInternals, WritevEntry } from './stream-handle'
+import type { SocketInternals } from './stream-handle'
 
 type Callback = (error?: Error | null) => void
 
@@ -36,10 +37,8 @@ interface SocketPrototype {
 
 const base = net.Socket.prototype as unknown as SocketPrototype
 const { _normalizeArgs: normalizeArgs } = net as unknown as NetInternals
-/** A key no socket has when Node's own is missing; the driver is not used then. */
-const reinitializeHandle =
-  internals instanceof Error ? Symbol('reinitializeHandle') : internals.reinitializeHandle
-const driver = internals instanceof Error ? undefined : active.driver
+const { reinitializeHandle } = internals
+const driver = missing === undefined ? active.driver : undefined
 
 export class Socket extends net.Socket {
   /** As net.Socket.connect. The handle is made on the active driver. */
@@ -75,7 +74,7 @@ export class Socket extends net.Socket {
       socket._pendingEncoding = ''
     }
     socket._unrefTimer()
-    if (isWritev) handle.writeMany(socket, data as WritevEntry[], callback)
+    if (isWritev) handle.writeMany(socket, data as SendEntry[], callback)
     else handle.write(socket, data as Uint8Array | string, encoding, callback)
   }
 

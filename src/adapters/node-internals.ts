@@ -20,8 +20,16 @@ export interface JSStream {
   getAsyncId(): number
 }
 
+/** Node's native TCP handle. */
+export interface TcpHandleBase {
+  getAsyncId(): number
+  close(callback?: () => void): void
+}
+
 export interface NodeInternals {
   JSStream: new () => JSStream
+  /** `kind` 1 is a server. */
+  TCP: new (kind: number) => TcpHandleBase
   /** Property of a handle that names the socket it serves. */
   owner: symbol
   /** Method of net.Socket that gives a socket another handle. */
@@ -32,23 +40,42 @@ export interface NodeInternals {
   userBuffer: symbol
 }
 
-function findJSStream(): new () => JSStream {
-  // process.binding warns once under --pending-deprecation and is closed under --permission; the way through a
-  // TLSSocket over a Duplex is open in both, but loads tls.
-  const isQuiet =
-    !process.execArgv.includes('--pending-deprecation') &&
-    process.env.NODE_PENDING_DEPRECATION !== '1' &&
-    !(process.env.NODE_OPTIONS ?? '').includes('--pending-deprecation')
-  if (isQuiet) {
-    try {
-      const { binding } = process as unknown as {
-        binding(name: string): { JSStream: new () => JSStream }
-      }
-      return binding.call(process, 'js_stream').JSStream
-    } catch {
-      // closed: the other way
+/**
+ * A member of one of Node's native modules, or undefined. process.binding warns once under --pending-deprecation and is
+ * closed under --permission.
+ */
+function fromBinding(module: string, name: string): unknown {
+  const isLoud =
+    process.execArgv.includes('--pending-deprecation') ||
+    process.env.NODE_PENDING_DEPRECATION === '1' ||
+    (process.env.NODE_OPTIONS ?? '').includes('--pending-deprecation')
+  if (isLoud) return undefined
+  try {
+    const { binding } = process as unknown as {
+      binding(module: string): Record<string, unknown>
     }
+    return binding.call(process, module)[name]
+  } catch {
+    return undefined
   }
+}
+
+function findTCP(): NodeInternals['TCP'] {
+  const found = fromBinding('tcp_wrap', 'TCP')
+  if (found !== undefined) return found as NodeInternals['TCP']
+  const { _createServerHandle: create } = net as unknown as {
+    _createServerHandle(address: string, port: number, addressType: number): TcpHandleBase | number
+  }
+  const handle = create('127.0.0.1', 0, 4)
+  if (typeof handle === 'number') throw new Error(`no TCP handle can be made: ${handle}`)
+  handle.close()
+  return handle.constructor as NodeInternals['TCP']
+}
+
+function findJSStream(): new () => JSStream {
+  const found = fromBinding('js_stream', 'JSStream')
+  if (found !== undefined) return found as new () => JSStream
+  // The way through a TLSSocket over a Duplex is always open and always quiet, but loads tls.
   // eslint-disable-next-line @typescript-eslint/no-require-imports -- only loaded when needed
   const tls = require('node:tls') as typeof import('node:tls')
   const socket = new tls.TLSSocket(new Duplex()) as unknown as {
@@ -81,6 +108,7 @@ function find(): NodeInternals {
   }
   return {
     JSStream: JSStreamClass,
+    TCP: findTCP(),
     owner: symbolOf(handle, 'owner_symbol'),
     reinitializeHandle: symbolOf(socket, 'kReinitializeHandle'),
     lastWriteQueueSize: symbolOf(socket, 'lastWriteQueueSize'),
@@ -89,10 +117,26 @@ function find(): NodeInternals {
 }
 
 /** What was found, or why not. */
-export const internals: NodeInternals | Error = (() => {
+const result: NodeInternals | Error = (() => {
   try {
     return find()
   } catch (error) {
     return error as Error
   }
 })()
+
+/** Why sockets and servers cannot run on a driver in this Node; undefined when they can. */
+export const missing: Error | undefined = result instanceof Error ? result : undefined
+
+/** What was found; stand-ins, to be extended but never used, when something is missing. */
+export const internals: NodeInternals =
+  result instanceof Error
+    ? {
+        JSStream: class {} as unknown as NodeInternals['JSStream'],
+        TCP: class {} as unknown as NodeInternals['TCP'],
+        owner: Symbol('owner'),
+        reinitializeHandle: Symbol('reinitializeHandle'),
+        lastWriteQueueSize: Symbol('lastWriteQueueSize'),
+        userBuffer: Symbol('userBuffer'),
+      }
+    : result

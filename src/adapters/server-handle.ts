@@ -1,6 +1,8 @@
 /**
  * An acceptor as the `_handle` of a net.Server. Owns the acceptor; accepted connections belong to the net.Socket that
- * net.js builds around their handle. It need not be native: nothing native attaches to a listening handle.
+ * net.js builds around their handle. Nothing native attaches to a listening handle, but it has to be a native one: Node
+ * unwraps a server that is sent to a child process without asking. Its own TCP handle is never opened, so that such a
+ * send fails with EBADF.
  */
 import { AsyncResource } from 'node:async_hooks'
 import { chmodSync, statSync } from 'node:fs'
@@ -9,12 +11,16 @@ import type { AcceptorHandler } from '../core/acceptor'
 import type { SocketName } from '../core/channel'
 import type { Driver } from '../core/driver'
 import { Errno } from '../core/errors'
+import { internals } from './node-internals'
 import { PipeHandle, TcpHandle } from './stream-handle'
 
 /** Called with the handle of an accepted connection, or -errno of accept(2). */
 export type OnConnection = (this: ServerHandle, status: number, handle?: object) => void
 
-export abstract class ServerHandle implements AcceptorHandler {
+/** TCPConstants.SERVER */
+const server = 1
+
+export abstract class ServerHandle extends internals.TCP implements AcceptorHandler {
   /** Set by net.js, which expects to be called with this handle as `this`. */
   onconnection: OnConnection | undefined
 
@@ -24,16 +30,13 @@ export abstract class ServerHandle implements AcceptorHandler {
   #isClosed = false
 
   constructor(driver: Driver, type: string, id: number) {
+    super(server)
     this.driver = driver
     this.#resource = new AsyncResource(type, { requireManualDestroy: true })
     this.acceptor = new Acceptor(driver, id, this)
   }
 
   protected abstract handleFor(id: number): object
-
-  getAsyncId(): number {
-    return this.#resource.asyncId()
-  }
 
   listen(backlog: number): number {
     return this.acceptor.listen(backlog)
@@ -47,12 +50,12 @@ export abstract class ServerHandle implements AcceptorHandler {
     this.#resource.runInAsyncScope(() => this.onconnection?.(errno))
   }
 
-  close(callback?: () => void): void {
+  override close(callback?: () => void): void {
     if (this.#isClosed) return
     this.#isClosed = true
     this.acceptor.close(() => {
       this.#resource.emitDestroy()
-      if (callback !== undefined) this.#resource.runInAsyncScope(callback, this)
+      super.close(callback)
     })
   }
 
@@ -101,6 +104,8 @@ export class TcpServerHandle extends ServerHandle {
 }
 
 export class PipeServerHandle extends ServerHandle {
+  /** Like Node's pipes it has no address, and net.js asks whether it could have one. */
+  readonly getsockname = undefined
   #path = ''
 
   /** Opens and binds. The handle, or -errno. */

@@ -9,22 +9,10 @@
 import { AsyncResource } from 'node:async_hooks'
 import type { Socket } from 'node:net'
 import { Channel, Sent } from '../core/channel'
-import type { ChannelHandler, SendRequest, SocketName } from '../core/channel'
+import type { ChannelHandler, SendEntry, SendRequest, SocketName } from '../core/channel'
 import type { Driver, SocketFamily } from '../core/driver'
 import { Errno, systemError } from '../core/errors'
 import { internals } from './node-internals'
-import type { JSStream, NodeInternals } from './node-internals'
-
-const found: NodeInternals =
-  internals instanceof Error
-    ? {
-        JSStream: class {} as new () => JSStream,
-        owner: Symbol('owner'),
-        reinitializeHandle: Symbol('reinitializeHandle'),
-        lastWriteQueueSize: Symbol('lastWriteQueueSize'),
-        userBuffer: Symbol('userBuffer'),
-      }
-    : internals
 
 /** The members of net.Socket that handles and sockets use of each other; Node keeps them out of its types. */
 export interface SocketInternals extends Socket {
@@ -34,7 +22,7 @@ export interface SocketInternals extends Socket {
   _pendingEncoding: string
   _unrefTimer(): void
   /** What Writable has not handed to _write yet. */
-  writableBuffer?: readonly WritevEntry[]
+  writableBuffer?: readonly SendEntry[]
   [key: symbol]: unknown
 }
 
@@ -106,7 +94,7 @@ class SocketWrite extends AsyncResource implements SendRequest {
       this.#callback(systemError(status, 'write'))
     } else {
       socket._unrefTimer()
-      socket[found.lastWriteQueueSize] = 0
+      socket[internals.lastWriteQueueSize] = 0
       this.#callback(null)
     }
   }
@@ -115,13 +103,7 @@ class SocketWrite extends AsyncResource implements SendRequest {
 /** For sends whose end interests nobody. */
 const ignored: SendRequest = { onSent() {} }
 
-/** One entry of what Writable hands to _writev. */
-export interface WritevEntry {
-  chunk: Uint8Array | string
-  encoding: BufferEncoding
-}
-
-export abstract class StreamHandle extends found.JSStream implements ChannelHandler {
+export abstract class StreamHandle extends internals.JSStream implements ChannelHandler {
   /** Set by net.js and read by it; TLS redefines it as an accessor. */
   reading = false
   readonly driver: Driver
@@ -130,6 +112,8 @@ export abstract class StreamHandle extends found.JSStream implements ChannelHand
   #owner: SocketInternals | null = null
   /** Bytes may be pushed to the owner: nothing native is attached and there is no onread buffer. */
   #isDirect = false
+  /** The owner has an onread buffer, which native code fills. */
+  #hasUserBuffer = false
   #isClosed = false
   #isFlushed = false
   /** The -errno of a native consumer's write, or 0. */
@@ -148,14 +132,14 @@ export abstract class StreamHandle extends found.JSStream implements ChannelHand
 
   // --- the owner ------------------------------------------------------------------------------------------------
 
-  get [found.owner](): SocketInternals | null {
+  get [internals.owner](): SocketInternals | null {
     return this.#owner
   }
 
-  set [found.owner](owner: SocketInternals | null) {
+  set [internals.owner](owner: SocketInternals | null) {
     this.#owner = owner
     this.#isDirect =
-      owner !== null && isOurSocket(owner) && (owner[found.userBuffer] ?? null) === null
+      owner !== null && isOurSocket(owner) && (owner[internals.userBuffer] ?? null) === null
   }
 
   /** Every native consumer asks this before it attaches; from then on bytes go through readBuffer to whoever is on top. */
@@ -189,6 +173,7 @@ export abstract class StreamHandle extends found.JSStream implements ChannelHand
 
   override useUserBuffer(buffer: Uint8Array): void {
     this.#isDirect = false
+    this.#hasUserBuffer = true
     super.useUserBuffer(buffer)
   }
 
@@ -205,8 +190,7 @@ export abstract class StreamHandle extends found.JSStream implements ChannelHand
    * JSStreamSocket calls it: without one, an exception that a tick throws between two native callbacks aborts Node.
    */
   #emit(memory: Buffer, offset: number, length: number): void {
-    const userBuffer = this.#owner?.[found.userBuffer]
-    if (userBuffer instanceof Uint8Array || userBuffer === true) {
+    if (this.#hasUserBuffer) {
       this.#fillUserBuffer(memory, offset, length)
       return
     }
@@ -231,7 +215,7 @@ export abstract class StreamHandle extends found.JSStream implements ChannelHand
     const end = offset + length
     let at = offset
     while (at < end) {
-      const buffer = this.#owner?.[found.userBuffer]
+      const buffer = this.#owner?.[internals.userBuffer]
       const room = buffer instanceof Uint8Array ? buffer.length : end - at
       const size = Math.min(room, end - at)
       this.readBuffer(new Uint8Array(memory.buffer, memory.byteOffset + at, size))
@@ -300,14 +284,11 @@ export abstract class StreamHandle extends found.JSStream implements ChannelHand
   /** The short path for the socket's own _writev. */
   writeMany(
     socket: SocketInternals,
-    entries: readonly WritevEntry[],
+    entries: readonly SendEntry[],
     callback: (error?: Error | null) => void,
   ): void {
-    const buffers = entries.map(({ chunk, encoding }) =>
-      typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk,
-    )
     const write = new SocketWrite(socket, callback)
-    const status = this.channel!.sendGather(buffers, totalOf(buffers), write, true)
+    const status = this.channel!.sendEntries(entries, write)
     this.#dispatched(socket, status, callback)
   }
 
@@ -332,7 +313,7 @@ export abstract class StreamHandle extends found.JSStream implements ChannelHand
     callback: (error?: Error | null) => void,
   ): void {
     if (status === Sent.pending) {
-      socket[found.lastWriteQueueSize] = this.channel!.sendQueueBytes
+      socket[internals.lastWriteQueueSize] = this.channel!.sendQueueBytes
     } else if (status === Sent.done) {
       // Writable defers the user's callback when its own is called inside _write (W4).
       callback()

@@ -46,7 +46,7 @@ export class Acceptor implements Endpoint {
     const status = this.driver.native.listen(this.id, backlog)
     if (status === 0) {
       this.#isListening = true
-      this.#accept()
+      if (this.#accepting.isIdle) this.#accept()
       this.#updateAlive()
     }
     return status

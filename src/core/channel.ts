@@ -10,12 +10,12 @@ import { invariant } from './errors'
 import { ReceiveSide } from './receive-side'
 import type { ChannelHandler } from './receive-side'
 import { SendSide } from './send-side'
-import type { SendRequest, ShutdownRequest } from './send-side'
+import type { SendEntry, SendRequest, ShutdownRequest } from './send-side'
 
 export type { SocketName } from './binding'
 export type { ChannelHandler } from './receive-side'
 export { Sent } from './send-side'
-export type { SendRequest, ShutdownRequest } from './send-side'
+export type { SendEntry, SendRequest, ShutdownRequest } from './send-side'
 
 export class Channel implements Endpoint {
   readonly id: number
@@ -133,6 +133,11 @@ export class Channel implements Endpoint {
   /** Accepts a string as bytes; Sent.done is allowed. See send. */
   sendString(text: string, encoding: BufferEncoding, request: SendRequest): number {
     return this.#sending(this.#send.sendString(text, encoding, request))
+  }
+
+  /** Accepts several chunks, strings among them, as one send; Sent.done is allowed. See send. */
+  sendEntries(entries: readonly SendEntry[], request: SendRequest): number {
+    return this.#sending(this.#send.sendEntries(entries, request))
   }
 
   /**

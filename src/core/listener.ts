@@ -11,7 +11,7 @@ import { watch } from './cancellation'
 import type { Cancellable } from './cancellation'
 import { Connection, defaultPool, requireDriver } from './connection'
 import type { Driver, SocketFamily } from './driver'
-import { Errno, UringError, systemError } from './errors'
+import { Errno, systemError } from './errors'
 import type { Pool } from './pool'
 
 /** Where to listen: a TCP port (0: any free one; host is an address, default '::' with IPv4) or a Unix socket path. */
@@ -155,7 +155,9 @@ function listenNow(options: ListenOptions): Listener {
   const address = options.path ?? options.host ?? '::'
   const literal = options.path === undefined ? isIP(address) : 0
   if (options.path === undefined && literal === 0) {
-    throw new UringError('ERR_URING_DRIVER', `listen() takes an IP address, not '${address}'`)
+    throw Object.assign(new TypeError(`listen() takes an IP address, not '${address}'`), {
+      code: 'ERR_INVALID_ARG_VALUE',
+    })
   }
   const family: SocketFamily =
     options.path !== undefined ? 'unix' : literal === 4 ? 'inet' : 'inet6'

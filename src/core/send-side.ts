@@ -32,6 +32,12 @@ export const Sent = {
 /** Above this, bytes are offered to the kernel at once from the caller's memory instead of being copied first. */
 const copyBytesMax = 16384
 
+/** One of several chunks to be sent together; `encoding` is that of a string. */
+export interface SendEntry {
+  chunk: Uint8Array | string
+  encoding: BufferEncoding
+}
+
 /** A send that waits for the one in flight. */
 type WaitingSend =
   /** A copy that only this side knows (W2). */
@@ -129,19 +135,45 @@ export class SendSide {
 
   /** See Channel.sendString. */
   sendString(text: string, encoding: BufferEncoding, request: SendRequest): number {
-    const isLatin1 = encoding === 'latin1'
-    const isUtf8 = encoding === 'utf8' || encoding === 'utf-8'
-    if ((isLatin1 || isUtf8) && text.length <= copyBytesMax) {
-      const length = isLatin1 ? text.length : Buffer.byteLength(text)
-      const block = this.#blockFor(length)
-      if (block >= 0) {
-        const { bytes } = this.#driver.arena
-        if (isLatin1) bytes.latin1Write(text, block, length)
-        else bytes.utf8Write(text, block, length)
-        return this.#sendBlock(block, length, request)
+    const length = encodedLength(text, encoding)
+    const block = this.#blockFor(length)
+    if (block < 0) return this.send(Buffer.from(text, encoding), request, true)
+    this.#encode(text, encoding, block, length)
+    return this.#sendBlock(block, length, request)
+  }
+
+  /** See Channel.sendEntries. */
+  sendEntries(entries: readonly SendEntry[], request: SendRequest): number {
+    let total = 0
+    for (const { chunk, encoding } of entries) {
+      const length = typeof chunk === 'string' ? encodedLength(chunk, encoding) : chunk.length
+      total += length < 0 ? Infinity : length
+    }
+    const block = this.#blockFor(total)
+    if (block < 0) {
+      const chunks = entries.map(({ chunk, encoding }) =>
+        typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk,
+      )
+      return this.send(Buffer.concat(chunks), request, true)
+    }
+    let at = block
+    for (const { chunk, encoding } of entries) {
+      if (typeof chunk === 'string') {
+        const length = encodedLength(chunk, encoding)
+        this.#encode(chunk, encoding, at, length)
+        at += length
+      } else {
+        this.#driver.arena.bytes.set(chunk, at)
+        at += chunk.length
       }
     }
-    return this.send(Buffer.from(text, encoding), request, true)
+    return this.#sendBlock(block, total, request)
+  }
+
+  #encode(text: string, encoding: BufferEncoding, offset: number, length: number): void {
+    const { bytes } = this.#driver.arena
+    if (encoding === 'latin1') bytes.latin1Write(text, offset, length)
+    else bytes.utf8Write(text, offset, length)
   }
 
   /** See Channel.sendOwned. */
@@ -268,7 +300,7 @@ export class SendSide {
 
   /** A block to copy `length` bytes to, or -1 when another way has to be taken. */
   #blockFor(length: number): number {
-    if (length === 0 || length > copyBytesMax || this.#driver.isEnding) return -1
+    if (length <= 0 || length > copyBytesMax || this.#driver.isEnding) return -1
     if (this.#request !== null || this.#refusal() !== 0) return -1
     return this.#driver.arena.allocate(length)
   }
@@ -365,6 +397,13 @@ export class SendSide {
     for (const { request } of waiting) this.#later(() => request.onSent(status, 0))
     if (shutdown !== null) this.#later(() => shutdown.onShutdown(status))
   }
+}
+
+/** Bytes of the encoded text, or -1 when it is long or in an encoding that is not written to the arena directly. */
+function encodedLength(text: string, encoding: BufferEncoding): number {
+  if (text.length > copyBytesMax) return -1
+  if (encoding === 'latin1') return text.length
+  return encoding === 'utf8' || encoding === 'utf-8' ? Buffer.byteLength(text) : -1
 }
 
 function copyOf(bytes: Uint8Array): Buffer {
