@@ -16,6 +16,9 @@ namespace {
 constexpr int kRoundsPerPrepare = 8;
 constexpr int kBatchesPerPoll = 4;
 
+// Exceptions in a row after which a completion that could not be delivered is dropped.
+constexpr int kUnmovedMax = 1 << 16;
+
 void OnIdle(uv_idle_t*) {}
 
 size_t WordsToBytes(size_t words) { return words * sizeof(int32_t); }
@@ -46,7 +49,10 @@ int Driver::Start(uv_loop_t* loop, napi_value dispatch) {
     Teardown(false);
     return error;
   }
+  napi_value run_batch = nullptr;
+  napi_create_function(env_, "dispatch", NAPI_AUTO_LENGTH, RunBatch, this, &run_batch);
   if (napi_create_reference(env_, dispatch, 1, &dispatch_) != napi_ok) dispatch_ = nullptr;
+  if (napi_create_reference(env_, run_batch, 1, &run_batch_) != napi_ok) run_batch_ = nullptr;
   loop_ = loop;
   uv_prepare_init(loop, &prepare_);
   uv_idle_init(loop, &idle_);
@@ -375,7 +381,7 @@ int Driver::Deliver() {
   others_.clear();
   Gather();
   const uint32_t count = SealBatch();
-  if (count > 0) Dispatch(count);
+  if (count > 0) Dispatch();
   if (!closed_) Recycle();
   return static_cast<int>(count);
 }
@@ -396,36 +402,66 @@ uint32_t Driver::SealBatch() {
 }
 
 // The batch array is not touched while JavaScript is in here: it may call back into submit(),
-// connect() or close().
-void Driver::Dispatch(uint32_t count) {
-  counters_.completions += count;
+// connect() or close(). The batch runs in one callback scope; async id 0, so that no hooks run.
+void Driver::Dispatch() {
+  counters_.completions += static_cast<uint64_t>(completions_[0]);
   ++counters_.batches;
   napi_handle_scope scope;
   if (napi_open_handle_scope(env_, &scope) != napi_ok) return;
   napi_value function = nullptr;
   napi_value receiver = nullptr;
-  napi_get_reference_value(env_, dispatch_, &function);
+  napi_get_reference_value(env_, run_batch_, &function);
   napi_get_global(env_, &receiver);
   dispatching_ = true;
-  int64_t cursor = 0;
-  // One callback scope for the batch; async id 0, so that no hooks run for it.
-  while (napi_make_callback(env_, nullptr, receiver, function, 0, nullptr, nullptr) != napi_ok) {
-    bool pending = false;
-    napi_is_exception_pending(env_, &pending);
-    // No exception: the environment is being terminated and will run no more JavaScript.
-    if (!pending) break;
-    napi_value exception = nullptr;
-    napi_get_and_clear_last_exception(env_, &exception);
-    if (exception == nullptr || napi_fatal_exception(env_, exception) != napi_ok) break;
-    if (closed_) break;
-    // The cursor names the completion after the one that threw; one that did not move would throw
-    // for ever.
-    cursor = std::max<int64_t>(cursor + 1, completions_[1]);
-    if (cursor >= count) break;
-    completions_[1] = static_cast<int32_t>(cursor);
+  if (napi_make_callback(env_, nullptr, receiver, function, 0, nullptr, nullptr) != napi_ok) {
+    // What the ticks at the end of the scope threw.
+    ReportException();
   }
   dispatching_ = false;
   napi_close_handle_scope(env_, scope);
+}
+
+// False: nothing was thrown, so the environment is being terminated and runs no more JavaScript.
+bool Driver::ReportException() {
+  bool pending = false;
+  napi_is_exception_pending(env_, &pending);
+  if (!pending) return false;
+  napi_value exception = nullptr;
+  napi_get_and_clear_last_exception(env_, &exception);
+  return exception != nullptr && napi_fatal_exception(env_, exception) == napi_ok;
+}
+
+// Called by Dispatch() through the engine, inside the callback scope. What JavaScript throws has to
+// be reported in here: reporting empties Node's stack of async ids, which the end of the scope
+// otherwise finds corrupted when it was a tick that threw, and aborts the process.
+napi_value Driver::RunBatch(napi_env env, napi_callback_info info) {
+  void* data = nullptr;
+  napi_get_cb_info(env, info, nullptr, nullptr, nullptr, &data);
+  static_cast<Driver*>(data)->RunBatch();
+  return nullptr;
+}
+
+void Driver::RunBatch() {
+  const int32_t count = completions_[0];
+  napi_value function = nullptr;
+  napi_value receiver = nullptr;
+  napi_get_reference_value(env_, dispatch_, &function);
+  napi_get_global(env_, &receiver);
+  int32_t cursor = 0;
+  int unmoved = 0;
+  while (napi_call_function(env_, receiver, function, 0, nullptr, nullptr) != napi_ok) {
+    if (!ReportException() || closed_) return;
+    // A tick that was due may throw before the cursor moves, and so may the next one: nothing has
+    // been delivered then. Only what throws without end is given up, one completion at a time.
+    unmoved = completions_[1] > cursor ? 0 : unmoved + 1;
+    cursor = std::max(cursor, completions_[1]);
+    if (unmoved > kUnmovedMax) {
+      ++cursor;
+      unmoved = 0;
+    }
+    if (cursor >= count && unmoved == 0) return;
+    completions_[1] = cursor;
+  }
 }
 
 // --- teardown ---
@@ -476,8 +512,10 @@ void Driver::DropReferences(bool detach) {
     napi_delete_reference(env_, reference);
     reference = nullptr;
   }
-  if (dispatch_ != nullptr) napi_delete_reference(env_, dispatch_);
-  dispatch_ = nullptr;
+  for (napi_ref* reference : {&dispatch_, &run_batch_}) {
+    if (*reference != nullptr) napi_delete_reference(env_, *reference);
+    *reference = nullptr;
+  }
   napi_close_handle_scope(env_, scope);
 }
 

@@ -209,7 +209,10 @@ class Driver {
 
   void Turn();
   int Deliver();
-  void Dispatch(uint32_t count);
+  void Dispatch();
+  bool ReportException();
+  static napi_value RunBatch(napi_env env, napi_callback_info info);
+  void RunBatch();
   uint32_t SealBatch();
   bool CommandsQueued() const { return commands_[0] != 0 || !deferred_.empty(); }
   uint32_t CommandCount() const;
@@ -228,7 +231,9 @@ class Driver {
 
   napi_env env_;
   DriverOwner* const owner_;
+  // JavaScript's dispatch function, and the native one that calls it inside the callback scope.
   napi_ref dispatch_ = nullptr;
+  napi_ref run_batch_ = nullptr;
   napi_ref buffers_[kBufferCount] = {};
 
   std::shared_ptr<Region> commands_region_;

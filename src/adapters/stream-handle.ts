@@ -64,7 +64,8 @@ class NativeWrite implements SendRequest {
   onSent(status: number): void {
     // Also when what finishWrite calls throws.
     if (status < 0 && status !== Errno.ECANCELED) this.#handle.failLater(status)
-    this.#handle.finishWrite(this.#request, status)
+    const handle = this.#handle
+    handle.driver.callNative(handle, handle.finishWrite, this.#request, status)
   }
 }
 
@@ -194,7 +195,7 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
       this.#fillUserBuffer(memory, offset, length)
       return
     }
-    this.readBuffer(new Uint8Array(memory.buffer, memory.byteOffset + offset, length))
+    this.#emitNative(memory, offset, length)
   }
 
   /** The short path: what net.js's onStreamRead does for a socket without an onread buffer. */
@@ -210,6 +211,11 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
     }
   }
 
+  #emitNative(memory: Buffer, offset: number, length: number): void {
+    const view = new Uint8Array(memory.buffer, memory.byteOffset + offset, length)
+    this.driver.callNative(this, this.readBuffer, view, undefined)
+  }
+
   /** readBuffer would go on filling the buffer after a pause: one buffer at a time, and the rest is kept (R1). */
   #fillUserBuffer(memory: Buffer, offset: number, length: number): void {
     const end = offset + length
@@ -218,7 +224,7 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
       const buffer = this.#owner?.[internals.userBuffer]
       const room = buffer instanceof Uint8Array ? buffer.length : end - at
       const size = Math.min(room, end - at)
-      this.readBuffer(new Uint8Array(memory.buffer, memory.byteOffset + at, size))
+      this.#emitNative(memory, at, size)
       at += size
       if (at < end && !(this.channel?.isReading ?? false)) {
         this.channel?.keep(memory, at, end - at)
@@ -228,7 +234,7 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
   }
 
   onEnd(): void {
-    this.emitEOF()
+    this.driver.callNative(this, this.emitEOF, undefined, undefined)
   }
 
   onReceiveError(errno: number): void {
@@ -340,7 +346,9 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
     const { channel } = this
     if (channel === undefined) return Errno.ENOTCONN
     return channel.shutdown({
-      onShutdown: (status) => this.finishShutdown(request, status),
+      onShutdown: (status) => {
+        this.driver.callNative(this, this.finishShutdown, request, status)
+      },
     })
   }
 

@@ -235,6 +235,17 @@ export interface Binding {
     options: NativeOptions,
     dispatch: () => void,
   ): NativeDriver | number
+  /**
+   * Calls one of Node's native functions that calls JavaScript back and goes on: what the JavaScript throws is reported
+   * as uncaught when the function returns. Called from JavaScript directly, the exception would stay pending while the
+   * native code goes on, and the next JavaScript that it calls, the write of a TLS record say, would not run.
+   */
+  callNative<Receiver extends object, A, B>(
+    receiver: Receiver,
+    fn: (this: Receiver, a: A, b: B) => void,
+    a: A,
+    b: B,
+  ): void
   /** The native side's own values of the constants in this file, by name. */
   constants: Record<string, number> & { features: string[] }
 }

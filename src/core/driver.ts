@@ -59,6 +59,7 @@ export class Driver {
   /** No completion will be delivered any more: what is sent has to be sent at once (W6). */
   isEnding = false
 
+  readonly #binding: Binding
   readonly #commands: Int32Array
   readonly #completions: Int32Array
   readonly #capacity: number
@@ -80,6 +81,7 @@ export class Driver {
     }
     this.kind = kind
     this.native = native
+    this.#binding = binding
     this.#commands = native.commands
     this.#completions = native.completions
     this.#capacity = all.commandCapacity
@@ -154,6 +156,16 @@ export class Driver {
   /** Ends the driver; see NativeDriver.close. Endpoints get no further completions. */
   close(): number {
     return this.native.close()
+  }
+
+  /** See Binding.callNative. */
+  callNative<Receiver extends object, A, B>(
+    receiver: Receiver,
+    fn: (this: Receiver, a: A, b: B) => void,
+    a: A,
+    b: B,
+  ): void {
+    this.#binding.callNative(receiver, fn, a, b)
   }
 
   /** A completion that no operation waited for: counted, and nothing else. */

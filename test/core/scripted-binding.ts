@@ -115,6 +115,15 @@ export class ScriptedKernel implements Binding, NativeDriver {
 
   // --- Binding --------------------------------------------------------------------------------------------------
 
+  callNative<Receiver extends object, A, B>(
+    receiver: Receiver,
+    fn: (this: Receiver, a: A, b: B) => void,
+    a: A,
+    b: B,
+  ): void {
+    fn.call(receiver, a, b)
+  }
+
   probe(): Probe {
     throw new Error('the scripted kernel is not probed')
   }

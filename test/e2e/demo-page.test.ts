@@ -25,8 +25,11 @@ if (browserPath === undefined) {
         ['--no-check', '--any-port'],
         TEST_MS * 3,
       )
+      // A sanitizer's runtime is for the demo, not for the browser.
+      const { LD_PRELOAD: _preload, ...env } = process.env
       browser = await chromium.launch({
         executablePath: browserPath,
+        env: env as Record<string, string>,
         args: [
           '--headless',
           '--no-sandbox',

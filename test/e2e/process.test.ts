@@ -167,6 +167,34 @@ test.each(drivers)('%s: a worker that is terminated with operations in flight', 
   expect({ stdout, code, stderr }).toEqual({ stdout: 'no leak\n', code: 0, stderr: '' })
 })
 
+test.each(drivers)(
+  '%s: a server sent to a child process is refused, not a crash',
+  async (driver) => {
+    const { stdout, code } = await run(
+      driver,
+      `const child = require('node:child_process').spawn(process.execPath, ['-e', "process.on('message', () => {}); setTimeout(() => process.exit(), 3000)"], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+     const server = net.createServer().listen(0, '127.0.0.1', () => child.send('server', server, (error) => { console.log(error.code); child.kill(); server.close() }))`,
+    )
+    expect({ stdout, code }).toEqual({ stdout: 'EBADF\n', code: 0 })
+  },
+)
+
+test.each(drivers)(
+  '%s: errors thrown by ticks below TLS and HTTP/2 are caught, and the process goes on',
+  async (driver) => {
+    const { stdout, code } = await run(
+      driver,
+      `const http2 = require('node:http2'); const { createCertificate } = require(${JSON.stringify(join(library, '..', '..', 'examples', 'demo', 'certificate.js'))});
+     const pair = createCertificate(['localhost']); let caught = 0; process.on('uncaughtException', () => caught++);
+     const server = http2.createSecureServer(pair); net.attach(server);
+     server.on('stream', (stream) => { process.nextTick(() => { throw new Error('tick') }); stream.respond(); stream.end('x'.repeat(50000)); throw new Error('listener') });
+     server.listen(0, '127.0.0.1', () => { const session = http2.connect('https://localhost:' + server.address().port, { ca: pair.cert, createConnection: (url) => require('node:tls').connect({ socket: net.connect(server.address().port, '127.0.0.1'), ca: pair.cert, servername: 'localhost', ALPNProtocols: ['h2'] }) });
+       let left = 10; for (let i = 0; i < 10; i++) { const stream = session.request(); let n = 0; stream.on('data', (data) => { n += data.length; process.nextTick(() => { throw new Error('client tick') }) }); stream.on('end', () => { if (n !== 50000) console.log('short', n); if (--left === 0) { console.log('all', caught > 20); session.close(); server.close() } }) } })`,
+    )
+    expect({ stdout, code }).toEqual({ stdout: 'all true\n', code: 0 })
+  },
+)
+
 test('a forced driver that cannot run throws at load with the reason', async () => {
   const { stderr, code } = await run('no-such-driver', '')
   expect(code).not.toBe(0)

@@ -126,7 +126,7 @@ describe.each(kinds)('%s: dispatch', (kind) => {
     const { code, said } = await run('throw', kind)
     expect(code).toBe(0)
     const { ids, thrown, order } = said[0] as { ids: number[]; thrown: string[]; order: unknown[] }
-    expect(thrown).toEqual(ids.map((id) => `at ${id}`))
+    expect(thrown).toEqual(ids.flatMap((id) => [`at ${id}`, `tick of ${id}`]))
     expect(order).toEqual(ids.flatMap((id) => [id, `tick of ${id}`]))
   })
 
