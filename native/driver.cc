@@ -263,6 +263,7 @@ void Driver::EndOperation(Slot& slot, int32_t op) {
   slot.End(op);
   --counters_.in_flight;
   if (op == kSend) {
+    if (slot.send.sent < slot.send.length) slot.send_cut = true;
     counters_.heap_bytes -= slot.send.heap.length;
     slot.send = SendProgress();
   } else if (op == kConnect) {
@@ -273,12 +274,18 @@ void Driver::EndOperation(Slot& slot, int32_t op) {
 
 void Driver::Emit(const Completion& completion) {
   URING_CHECK(!BatchFull());
-  if (completion.opcode == kSend) {
+  const bool cut = completion.opcode == kSend && completion.effect == Effect::kEndsOp &&
+                   completion.result < 0 && completion.result != -ECANCELED;
+  if (completion.opcode == kSend && !cut) {
     int32_t* words = completions_ + kCompletionHeaderWords + sends_++ * kCompletionWords;
     words[0] = completion.opcode | completion.flags << 8;
     words[1] = completion.id;
     words[2] = completion.result;
     words[3] = completion.extra;
+  } else if (cut) {
+    failed_.push_back(completion);
+  } else if (completion.effect == Effect::kFreesSlot) {
+    closes_.push_back(completion);
   } else {
     others_.push_back(completion);
   }
@@ -379,6 +386,8 @@ int Driver::Deliver() {
   URING_CHECK(!dispatching_ && !closed_);
   sends_ = 0;
   others_.clear();
+  failed_.clear();
+  closes_.clear();
   Gather();
   const uint32_t count = SealBatch();
   if (count > 0) Dispatch();
@@ -387,15 +396,18 @@ int Driver::Deliver() {
 }
 
 uint32_t Driver::SealBatch() {
+  const uint32_t count = BatchSize();
   int32_t* words = completions_ + kCompletionHeaderWords + sends_ * kCompletionWords;
-  for (const Completion& completion : others_) {
-    words[0] = completion.opcode | completion.flags << 8;
-    words[1] = completion.id;
-    words[2] = completion.result;
-    words[3] = completion.extra;
-    words += kCompletionWords;
+  // A reset ends sends and receives alike: as with libuv, the receive is what tells of it.
+  for (const auto* part : {&others_, &failed_, &closes_}) {
+    for (const Completion& completion : *part) {
+      words[0] = completion.opcode | completion.flags << 8;
+      words[1] = completion.id;
+      words[2] = completion.result;
+      words[3] = completion.extra;
+      words += kCompletionWords;
+    }
   }
-  const uint32_t count = sends_ + static_cast<uint32_t>(others_.size());
   completions_[0] = static_cast<int32_t>(count);
   completions_[1] = 0;
   return count;

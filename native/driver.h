@@ -115,6 +115,7 @@ class Driver {
   int Name(int32_t id, bool peer, SocketName* out);
   int Descriptor(int32_t id);
   int32_t SendNow(int32_t id, const uint8_t* bytes, uint32_t length);
+  int32_t Unsent(int32_t id);
   int32_t Offer(int32_t id, const uint8_t* bytes, uint32_t length);
   Counters Stats();
 
@@ -178,7 +179,12 @@ class Driver {
   static constexpr int32_t kOwnCommand = 257;
   static constexpr int kDrainMs = 1000;
 
-  bool BatchFull() const { return sends_ + others_.size() >= options_.batch_size; }
+  uint32_t BatchSize() const {
+    return sends_ + static_cast<uint32_t>(others_.size() + failed_.size() + closes_.size());
+  }
+  bool BatchFull() const { return BatchSize() >= options_.batch_size; }
+  // Whether an end of stream that recv(2) reports is the connection's reset.
+  bool EndIsReset(const Slot& slot) const;
   // Into the batch under construction; only from Gather().
   void Emit(const Completion& completion);
   void Emit(Slot& slot, int32_t op, bool more, int32_t result, int32_t extra = 0);
@@ -248,6 +254,9 @@ class Driver {
   // sealed.
   uint32_t sends_ = 0;
   std::vector<Completion> others_;
+  // Sends that were cut short, and after them closes, which are the last of their endpoints.
+  std::vector<Completion> failed_;
+  std::vector<Completion> closes_;
 
   ReserveDescriptor reserve_;
 

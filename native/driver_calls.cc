@@ -166,6 +166,20 @@ int32_t Driver::SendNow(int32_t id, const uint8_t* bytes, uint32_t length) {
   return static_cast<int32_t>(taken);
 }
 
+int32_t Driver::Unsent(int32_t id) {
+  const Slot* slot = FindOpen(id);
+  if (slot == nullptr) return -EBADF;
+  return static_cast<int32_t>(slot->send.length - slot->send.sent);
+}
+
+// A send that was cut short by a reset has taken the error with it, and recv(2) then answers 0, as
+// at an orderly end of the stream. Only of a connection that we have not shut down ourselves does
+// TCP_CLOSE say that it was reset.
+bool Driver::EndIsReset(const Slot& slot) const {
+  if (!slot.send_cut && slot.idle(kSend)) return false;
+  return slot.family != AF_UNIX && IsTcpClosed(slot.fd);
+}
+
 int32_t Driver::Offer(int32_t id, const uint8_t* bytes, uint32_t length) {
   Slot* slot = FindOpen(id);
   if (slot == nullptr) return -EBADF;

@@ -179,6 +179,13 @@ Napi::Value SendNow(const Info& info) {
   return Number(info, driver->SendNow(id, start, count));
 }
 
+Napi::Value Unsent(const Info& info) {
+  int32_t id;
+  Driver* driver = DriverOf(info);
+  if (driver == nullptr) return Number(info, -EBADF);
+  return Number(info, ReadInt(info[0], &id) ? driver->Unsent(id) : -EINVAL);
+}
+
 Napi::Value Offer(const Info& info) {
   int32_t id;
   uint8_t* start;
@@ -298,6 +305,7 @@ Napi::Value MakeDriverObject(Napi::Env env, DriverHandle* handle) {
   object.Set("setKeepAlive", Napi::Function::New<SetKeepAlive>(env, "setKeepAlive", handle));
   object.Set("name", Napi::Function::New<Name>(env, "name", handle));
   object.Set("fd", Napi::Function::New<Descriptor>(env, "fd", handle));
+  object.Set("unsent", Napi::Function::New<Unsent>(env, "unsent", handle));
   object.Set("offer", Napi::Function::New<Offer>(env, "offer", handle));
   object.Set("sendNow", Napi::Function::New<SendNow>(env, "sendNow", handle));
   object.Set("view", Napi::Function::New<View>(env, "view", handle));

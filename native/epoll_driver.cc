@@ -148,6 +148,9 @@ void EpollDriver::Gather() {
 void EpollDriver::Progress(Slot& slot) {
   const int32_t id = slot.id;
   if (slot.active(kConnect) && slot.writable) FinishConnect(slot);
+  // After a reset a send would take the error that the receive has to tell of.
+  const bool receive_first = slot.read_to_end && slot.readable;
+  if (receive_first && slot.active(kReceive)) ReceiveSome(slot);
   if (slot.active(kSend) && (slot.writable || !Announces(slot))) {
     int32_t result = 0;
     if (BatchFull()) return List(slot);
@@ -156,7 +159,9 @@ void EpollDriver::Progress(Slot& slot) {
     }
   }
   if (slot.active(kAccept) && slot.readable) AcceptSome(slot);
-  if (slot.active(kReceive) && (slot.readable || !Announces(slot))) ReceiveSome(slot);
+  if (!receive_first && slot.active(kReceive) && (slot.readable || !Announces(slot))) {
+    ReceiveSome(slot);
+  }
   URING_CHECK(slot.id == id);
   if (slot.readable && (slot.active(kAccept) || slot.active(kReceive))) List(slot);
 }
@@ -233,7 +238,8 @@ void EpollDriver::ReceiveSome(Slot& slot) {
       slot.readable = false;
       return;
     }
-    return Emit(slot, kReceive, false, received == 0 ? 0 : -errno);
+    const int error = received == -1 ? -errno : EndIsReset(slot) ? -ECONNRESET : 0;
+    return Emit(slot, kReceive, false, error);
   }
 }
 

@@ -13,7 +13,7 @@ namespace {
 
 // Large buffers waste nothing when they are consumed incrementally; whole ones are sized for one
 // typical segment train.
-constexpr uint32_t kIncrementalBufferBytes = 64 * 1024;
+constexpr uint32_t kIncrementalBufferBytes = 16 * 1024;
 constexpr uint32_t kWholeBufferBytes = 16 * 1024;
 // Entries the kernel accepts in one ring (io_register_pbuf_ring).
 constexpr uint32_t kEntriesMax = 32768;

@@ -161,6 +161,13 @@ int SetResetOnClose(int fd) {
   return Result(setsockopt(fd, SOL_SOCKET, SO_LINGER, &option, sizeof(option)));
 }
 
+bool IsTcpClosed(int fd) {
+  tcp_info info;
+  socklen_t length = sizeof(info);
+  if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) == -1) return false;
+  return info.tcpi_state == TCP_CLOSE;
+}
+
 int GetName(int fd, bool peer, SocketName* out) {
   Address address;
   address.length = sizeof(address.storage);

@@ -39,6 +39,8 @@ int BindSocket(int fd, const Address& address, int32_t flags);
 int SetNoDelay(int fd, bool on);
 int SetKeepAlive(int fd, bool on, int32_t seconds);
 int SetResetOnClose(int fd);
+// Whether a TCP connection is over (state TCP_CLOSE).
+bool IsTcpClosed(int fd);
 int GetName(int fd, bool peer, SocketName* out);
 
 // Connects a Unix socket at once: the kernel never waits for the other side to accept.

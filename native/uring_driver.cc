@@ -14,6 +14,8 @@ namespace {
 constexpr uint32_t kSubmissionFloor = 8;
 constexpr uint32_t kCompletionFloor = 16;
 constexpr int kDrainStepMs = 50;
+// A waiting send shows no progress until it is complete: large ones go in parts.
+constexpr uint32_t kSendBytesAtOnce = 128 * 1024;
 
 // user_data: target of a cancel, operation, endpoint id.
 uint64_t Tag(int32_t op, int32_t id, int32_t target = 0) {
@@ -150,10 +152,10 @@ void UringDriver::StartReceive(Slot& slot) {
 void UringDriver::StartSend(Slot& slot) {
   io_uring_sqe* sqe = NextEntry();
   const SendProgress& send = slot.send;
+  const uint32_t length = std::min(send.length - send.sent, kSendBytesAtOnce);
   // Lifetime: the range belongs to the kernel until this operation's completion; it lies in the
   // arena region or in slot.send.heap, and both stay until then (or are leaked with the driver).
-  io_uring_prep_send(sqe, slot.fd, send.bytes + send.sent, send.length - send.sent,
-                     MSG_WAITALL | MSG_NOSIGNAL);
+  io_uring_prep_send(sqe, slot.fd, send.bytes + send.sent, length, MSG_WAITALL | MSG_NOSIGNAL);
   Track(sqe, slot, kSend);
 }
 
@@ -252,7 +254,8 @@ void UringDriver::CompleteReceive(Slot& slot, const io_uring_cqe& cqe) {
   if (cqe.flags & IORING_CQE_F_BUFFER) offset = provided_.Take(cqe.flags, cqe.res);
   if (cqe.res > 0) counters_.bytes_received += static_cast<uint32_t>(cqe.res);
   if (cqe.res == -ENOBUFS) ++counters_.pool_exhausted;
-  Emit(slot, kReceive, cqe.flags & IORING_CQE_F_MORE, cqe.res, static_cast<int32_t>(offset));
+  const int32_t result = cqe.res == 0 && EndIsReset(slot) ? -ECONNRESET : cqe.res;
+  Emit(slot, kReceive, cqe.flags & IORING_CQE_F_MORE, result, static_cast<int32_t>(offset));
 }
 
 void UringDriver::CompleteSend(Slot& slot, int32_t result) {

@@ -51,9 +51,12 @@ export class Socket extends net.Socket {
 
   /** Happy eyeballs gives a socket a fresh TCP handle for each address: ours in its place. */
   [reinitializeHandle](handle: object): void {
-    const ours =
-      driver === undefined || handle instanceof StreamHandle ? handle : new TcpHandle(driver)
-    base[reinitializeHandle]!.call(this, ours)
+    if (driver === undefined || handle instanceof StreamHandle) {
+      base[reinitializeHandle]!.call(this, handle)
+      return
+    }
+    base[reinitializeHandle]!.call(this, new TcpHandle(driver))
+    ;(handle as { close(): void }).close()
   }
 
   /** Both _write and _writev come here. Same signature in Node 20 to 26. */

@@ -43,7 +43,9 @@ export abstract class ServerHandle extends internals.TCP implements AcceptorHand
   }
 
   onAccept(id: number): void {
-    this.#resource.runInAsyncScope(() => this.onconnection?.(0, this.handleFor(id)))
+    // Made outside the scope: what a connection does later does not see the store of listen().
+    const handle = this.handleFor(id)
+    this.#resource.runInAsyncScope(() => this.onconnection?.(0, handle))
   }
 
   onAcceptError(errno: number): void {

@@ -284,7 +284,7 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
       typeof chunk === 'string'
         ? channel.sendString(chunk, encoding, write)
         : channel.send(chunk, write, true)
-    this.#dispatched(socket, status, callback)
+    this.#dispatched(socket, status, chunk.length, callback)
   }
 
   /** The short path for the socket's own _writev. */
@@ -294,8 +294,9 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
     callback: (error?: Error | null) => void,
   ): void {
     const write = new SocketWrite(socket, callback)
+    const before = this.bytesWritten
     const status = this.channel!.sendEntries(entries, write)
-    this.#dispatched(socket, status, callback)
+    this.#dispatched(socket, status, this.bytesWritten - before, callback)
   }
 
   /** Hands over what Writable holds, when nothing will ask for it again (W6). Its callbacks are Writable's affair. */
@@ -316,10 +317,11 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
   #dispatched(
     socket: SocketInternals,
     status: number,
+    length: number,
     callback: (error?: Error | null) => void,
   ): void {
     if (status === Sent.pending) {
-      socket[internals.lastWriteQueueSize] = this.channel!.sendQueueBytes
+      socket[internals.lastWriteQueueSize] = length
     } else if (status === Sent.done) {
       // Writable defers the user's callback when its own is called inside _write (W4).
       callback()
@@ -454,14 +456,15 @@ export class TcpHandle extends StreamHandle {
     if (this.#keepAlive) channel.setKeepAlive(...this.#keepAlive)
   }
 
-  bind(address: string, port: number): number {
+  /** net.js leaves the port out when only a local address is asked for. */
+  bind(address: string, port?: number): number {
     const status = this.open('inet')
-    return status < 0 ? status : this.channel!.bind(address, port, 0)
+    return status < 0 ? status : this.channel!.bind(address, port ?? 0, 0)
   }
 
-  bind6(address: string, port: number, flags: number): number {
+  bind6(address: string, port: number | undefined, flags: number): number {
     const status = this.open('inet6')
-    return status < 0 ? status : this.channel!.bind(address, port, flags & 1)
+    return status < 0 ? status : this.channel!.bind(address, port ?? 0, flags & 1)
   }
 
   connect(request: ConnectRequest, address: string, port: number): number {

@@ -173,6 +173,8 @@ export interface NativeDriver {
    * what was (poison the stream).
    */
   sendNow(id: number, bytes: Uint8Array, offset: number, length: number): number
+  /** Bytes of the send in flight that the kernel has not taken yet; 0 when there is none. -EBADF. */
+  unsent(id: number): number
   /**
    * For bytes that are to follow the send in flight when there is no time to wait for its completion: submits, and if
    * the kernel has then taken that send whole (or none was in flight), offers `bytes` without waiting. Returns how many

@@ -102,7 +102,7 @@ export class Channel implements Endpoint {
     return this.#send.bytesAccepted
   }
 
-  /** Bytes accepted that the kernel has not taken, as far as is known here. */
+  /** Bytes accepted that the kernel has not taken yet. Asks the driver. */
   get sendQueueBytes(): number {
     return this.#send.queuedBytes
   }

@@ -67,6 +67,7 @@ export class Driver {
   /** Endpoints and operations that keep the event loop alive. */
   #alive = 0
   #strays = 0
+  #late: { onBatchEnd(): void }[] = []
   /** Endpoints nobody wants, until they are closed. */
   readonly #discarded = new Set<number>()
 
@@ -158,6 +159,11 @@ export class Driver {
     return this.native.close()
   }
 
+  /** Calls side.onBatchEnd() when the batch that is being delivered is over. */
+  afterBatch(side: { onBatchEnd(): void }): void {
+    this.#late.push(side)
+  }
+
   /** See Binding.callNative. */
   callNative<Receiver extends object, A, B>(
     receiver: Receiver,
@@ -196,6 +202,11 @@ export class Driver {
       } else if (endpoint.complete(head & 0xff, result, head >> 8, extra)) {
         runTicks?.()
       }
+    }
+    if (this.#late.length > 0) {
+      const late = this.#late
+      this.#late = []
+      for (const side of late) side.onBatchEnd()
     }
   }
 

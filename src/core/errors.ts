@@ -10,6 +10,8 @@ export type UringErrorCode =
   | 'ERR_URING_LEASE_IN_FLIGHT'
   /** A lease was used after it was released. */
   | 'ERR_URING_LEASE_RELEASED'
+  /** The ArrayBuffer behind a lease was transferred; its block is lost to the pool. */
+  | 'ERR_URING_LEASE_TRANSFERRED'
   /** A connection was used after it was closed, or after an adapter took it over. */
   | 'ERR_URING_CLOSED'
   | 'ERR_URING_TAKEN'

@@ -83,8 +83,9 @@ export class Lease {
     if (this.#state === 'released') return
     this.#require('owned')
     this.#state = 'released'
-    this.#detach()
     abandoned.unregister(this)
+    this.#requireUnshared()
+    this.#detach()
     this.#source.reclaim(this.#block)
   }
 
@@ -95,6 +96,7 @@ export class Lease {
   /** @internal Lends the block to the kernel; returns its offset in the arena. */
   lend(): number {
     this.#require('owned')
+    this.#requireUnshared()
     this.#state = 'inFlight'
     this.#detach()
     return this.#block
@@ -110,6 +112,20 @@ export class Lease {
   fill(arena: Uint8Array, from: Uint8Array, offset: number, length: number): void {
     arena.set(new Uint8Array(from.buffer, from.byteOffset + offset, length), this.#block)
     this.#length = length
+  }
+
+  /**
+   * Somebody who transferred the view's ArrayBuffer has the memory for good: the block is never lent to the kernel or to
+   * another lease again.
+   */
+  #requireUnshared(): void {
+    if (this.#view === null || this.#view.buffer.byteLength > 0) return
+    this.#state = 'released'
+    abandoned.unregister(this)
+    throw new UringError(
+      'ERR_URING_LEASE_TRANSFERRED',
+      'the ArrayBuffer of the lease was transferred',
+    )
   }
 
   #detach(): void {

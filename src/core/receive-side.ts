@@ -33,6 +33,8 @@ export class ReceiveSide {
   readonly #id: number
   readonly #operation = new Operation()
   #isReading = false
+  /** Bytes came since the operation was armed. */
+  #hadBytes = false
   /** Nothing more will arrive: end of stream or an error was seen. */
   #isEnded = false
   #isClosed = false
@@ -91,6 +93,7 @@ export class ReceiveSide {
     if (this.#isClosed) return false
     const isDeliverable = this.#isReading && this.#held.length === 0
     if (result > 0) {
+      this.#hadBytes = true
       if (!isDeliverable) {
         this.#held.push(copyOf(this.#driver.pool, offset, result))
         this.#stopReceiving()
@@ -103,7 +106,10 @@ export class ReceiveSide {
       return true
     }
     if (result === Errno.ENOBUFS || result === Errno.ECANCELED) {
-      if (isDeliverable) this.#receive()
+      if (!isDeliverable) return false
+      // The pool ran dry. Who had bytes of it lets those go first who had none (R2).
+      if (result === Errno.ENOBUFS && this.#hadBytes) this.#driver.afterBatch(this)
+      else this.#receive()
       return false
     }
     this.#isEnded = true
@@ -115,9 +121,15 @@ export class ReceiveSide {
     return true
   }
 
+  /** The batch is over, and those that the pool had nothing for are armed again. */
+  onBatchEnd(): void {
+    if (this.#isReading && this.#held.length === 0) this.#receive()
+  }
+
   #receive(): void {
     if (this.#isEnded || this.#isClosed || !this.#operation.isIdle) return
     this.#operation.submit()
+    this.#hadBytes = false
     this.#driver.queue(Op.receive, this.#id, 0, 0)
   }
 

@@ -88,9 +88,12 @@ export class SendSide {
     return this.#waiting.length
   }
 
-  /** Bytes accepted that the kernel has not taken, as far as is known here. */
+  /** Bytes accepted that the kernel has not taken yet. */
   get queuedBytes(): number {
-    return (this.#request === null ? 0 : this.#length) + this.#waitingBytes
+    if (this.#request === null || this.#isClosed) return this.#waitingBytes
+    const unsent = this.#driver.native.unsent(this.#id)
+    // A send whose command is still queued has no progress of its own.
+    return (unsent > 0 ? unsent : this.#length) + this.#waitingBytes
   }
 
   /** See Channel.send. */

@@ -92,6 +92,10 @@ export class ScriptedKernel implements Binding, NativeDriver {
   isRef = false
   /** How much of `length` bytes sendNow takes at once, or -errno. */
   sendNowTakes: (length: number) => number = (length) => length
+  unsent(id: number): number {
+    return this.#live(id, 'unsent') === undefined ? errno('EBADF') : 0
+  }
+
   /** How much of `length` bytes offer takes; more than 0 means that the send in flight is out, too. */
   offerTakes: (length: number) => number = () => 0
   sendNowCalls = 0
