@@ -125,7 +125,7 @@ bool Driver::Run(const Command& command) {
   int error = 0;
   switch (command.opcode) {
     case kReceive:
-      if (!slot->idle(kReceive)) error = -EALREADY;
+      error = command.a != 0 && command.a != 1 ? -EINVAL : !slot->idle(kReceive) ? -EALREADY : 0;
       break;
     case kAccept:
       error = !slot->listening ? -EINVAL : !slot->idle(kAccept) ? -EALREADY : 0;
@@ -176,6 +176,7 @@ bool Driver::Run(const Command& command) {
   ++counters_.in_flight;
   ++counters_.submissions;
   if (command.opcode == kReceive) {
+    slot->from_reserve = command.a == 1;
     StartReceive(*slot);
   } else if (command.opcode == kAccept) {
     StartAccept(*slot);

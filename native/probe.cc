@@ -17,6 +17,7 @@ namespace uring_net {
 namespace {
 
 constexpr unsigned kEntries = 8;
+constexpr uint16_t kGroup = 0;
 constexpr uint32_t kPoolBytes = 16 * 1024;
 constexpr char kGreeting[] = "uring";
 
@@ -64,9 +65,12 @@ int TryOpcodes(io_uring* ring, uint32_t* features) {
 }
 
 int TryBuffers(io_uring* ring, ProvidedRing* provided, uint32_t* features) {
-  int error = provided->Setup(ring, kPoolBytes, true);
+  const auto pool = Region::Map(kPoolBytes);
+  if (!pool) return -ENOMEM;
+  const ProvidedRing::Part part = {kGroup, 0, 1, kPoolBytes};
+  int error = provided->Setup(ring, pool, part, true);
   if (error == 0) *features |= kIncrementalBuffers;
-  if (error == -EINVAL) error = provided->Setup(ring, kPoolBytes, false);
+  if (error == -EINVAL) error = provided->Setup(ring, pool, part, false);
   if (error == 0) *features |= kBufferRing;
   return error;
 }
@@ -80,7 +84,7 @@ int ReceiveGreeting(io_uring* ring, ProvidedRing* provided, int fd, int peer, bo
     io_uring_prep_recv(sqe, fd, nullptr, 0, 0);
   }
   sqe->flags |= IOSQE_BUFFER_SELECT;
-  sqe->buf_group = ProvidedRing::kGroup;
+  sqe->buf_group = kGroup;
   const int submitted = io_uring_submit(ring);
   if (submitted < 0) return submitted;
   if (write(peer, kGreeting, sizeof(kGreeting)) != sizeof(kGreeting)) return -errno;
@@ -89,7 +93,7 @@ int ReceiveGreeting(io_uring* ring, ProvidedRing* provided, int fd, int peer, bo
   if (error != 0) return error;
   if (cqe.res < 0) return cqe.res;
   if (cqe.res != sizeof(kGreeting) || (cqe.flags & IORING_CQE_F_BUFFER) == 0) return -EIO;
-  const uint8_t* bytes = provided->pool()->data() + provided->Take(cqe.flags, cqe.res);
+  const uint8_t* bytes = provided->pool().data() + provided->Take(cqe.flags, cqe.res);
   if (std::memcmp(bytes, kGreeting, sizeof(kGreeting)) != 0) return -EIO;
   // The end of stream ends a multishot receive, so that nothing is in flight when the pool goes.
   shutdown(peer, SHUT_WR);

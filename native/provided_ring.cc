@@ -11,10 +11,6 @@ namespace uring_net {
 
 namespace {
 
-// Large buffers waste nothing when they are consumed incrementally; whole ones are sized for one
-// typical segment train.
-constexpr uint32_t kIncrementalBufferBytes = 16 * 1024;
-constexpr uint32_t kWholeBufferBytes = 16 * 1024;
 // Entries the kernel accepts in one ring (io_register_pbuf_ring).
 constexpr uint32_t kEntriesMax = 32768;
 // IOU_PBUF_RING_INC, in what liburing 2.3 still calls padding (Linux 6.12).
@@ -22,14 +18,15 @@ constexpr uint16_t kIncremental = 2;
 
 }  // namespace
 
-int ProvidedRing::Setup(io_uring* ring, uint32_t pool_bytes, bool incremental) {
+int ProvidedRing::Setup(io_uring* ring, std::shared_ptr<Region> pool, const Part& part,
+                        bool incremental) {
   incremental_ = incremental;
-  buffer_bytes_ = incremental ? kIncrementalBufferBytes : kWholeBufferBytes;
-  const uint32_t count =
-      std::clamp((pool_bytes + buffer_bytes_ - 1) / buffer_bytes_, uint32_t{1}, kEntriesMax);
+  offset_ = part.offset;
+  buffer_bytes_ = part.buffer_bytes;
+  const uint32_t count = std::min(part.count, kEntriesMax);
   // The ring's size is a power of two; the number of buffers in it need not be.
   const uint32_t entries = std::bit_ceil(count);
-  pool_ = Region::Map(static_cast<size_t>(count) * buffer_bytes_);
+  pool_ = std::move(pool);
   entries_ = Region::Map(entries * sizeof(io_uring_buf));
   if (!pool_ || !entries_) return -ENOMEM;
   // The kernel pins these pages; a forked child needs no copy of them.
@@ -44,7 +41,7 @@ int ProvidedRing::Setup(io_uring* ring, uint32_t pool_bytes, bool incremental) {
   io_uring_buf_reg registration = {};
   registration.ring_addr = reinterpret_cast<uintptr_t>(entries_->data());
   registration.ring_entries = entries;
-  registration.bgid = kGroup;
+  registration.bgid = part.group;
   registration.pad = incremental ? kIncremental : 0;
   // Lifetime: pool_ and entries_ belong to the kernel until the ring is gone and nothing is in
   // flight; whoever owns this object leaks it otherwise.
@@ -58,8 +55,8 @@ int ProvidedRing::Setup(io_uring* ring, uint32_t pool_bytes, bool incremental) {
 void ProvidedRing::Provide(uint16_t id) {
   // Entry by entry: the tail lies in the first entry's padding and must not be overwritten.
   io_uring_buf* entry = &ring_->bufs[tail_ & mask_];
-  entry->addr =
-      reinterpret_cast<uintptr_t>(pool_->data()) + static_cast<uint64_t>(id) * buffer_bytes_;
+  entry->addr = reinterpret_cast<uintptr_t>(pool_->data()) + offset_ +
+                static_cast<uint64_t>(id) * buffer_bytes_;
   entry->len = buffer_bytes_;
   entry->bid = id;
   heads_[id] = 0;
@@ -69,7 +66,7 @@ void ProvidedRing::Provide(uint16_t id) {
 uint32_t ProvidedRing::Take(uint32_t cqe_flags, int32_t result) {
   const uint32_t id = cqe_flags >> IORING_CQE_BUFFER_SHIFT;
   URING_CHECK(id < heads_.size());
-  const uint32_t offset = id * buffer_bytes_ + heads_[id];
+  const uint32_t offset = offset_ + id * buffer_bytes_ + heads_[id];
   const uint32_t bytes = result > 0 ? static_cast<uint32_t>(result) : 0;
   URING_CHECK(heads_[id] + bytes <= buffer_bytes_);
   heads_[id] += bytes;

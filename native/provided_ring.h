@@ -20,14 +20,19 @@ namespace uring_net {
 
 class ProvidedRing {
  public:
-  static constexpr uint16_t kGroup = 0;
+  // The part of `pool` that a ring hands out.
+  struct Part {
+    uint16_t group;
+    uint32_t offset;
+    uint32_t count;
+    uint32_t buffer_bytes;
+  };
 
-  // Registers the ring with at least `pool_bytes` of buffers. With `incremental` the kernel fills
-  // each buffer bit by bit (Linux 6.12), so buffers can be large; -EINVAL when it does not know
-  // that. 0 or -errno.
-  int Setup(io_uring* ring, uint32_t pool_bytes, bool incremental);
+  // Registers a ring of the part's buffers. With `incremental` the kernel fills each buffer bit by
+  // bit (Linux 6.12), so buffers can be large; -EINVAL when it does not know that. 0 or -errno.
+  int Setup(io_uring* ring, std::shared_ptr<Region> pool, const Part& part, bool incremental);
 
-  const std::shared_ptr<Region>& pool() const { return pool_; }
+  Region& pool() const { return *pool_; }
 
   // Accounts for a completion that names a buffer; returns the pool offset of its bytes.
   uint32_t Take(uint32_t cqe_flags, int32_t result);
@@ -40,6 +45,7 @@ class ProvidedRing {
   void Provide(uint16_t id);
 
   bool incremental_ = false;
+  uint32_t offset_ = 0;
   uint32_t buffer_bytes_ = 0;
   uint16_t mask_ = 0;
   uint16_t tail_ = 0;

@@ -48,7 +48,8 @@ struct Slot {
   bool adopted = false;  // the description may be shared with others: no shutdown(2), no unlink(2)
   bool exposed = false;  // fd() told the descriptor to JavaScript, so a duplicate may exist
   bool reset = false;
-  bool send_cut = false;  // a send ended before all its bytes were taken
+  bool from_reserve = false;  // the receive takes one buffer that is kept for those left empty
+  bool send_cut = false;      // a send ended before all its bytes were taken
   uint8_t in_flight = 0;
 
   // Used by the epoll driver only.

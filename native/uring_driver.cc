@@ -14,6 +14,15 @@ namespace {
 constexpr uint32_t kSubmissionFloor = 8;
 constexpr uint32_t kCompletionFloor = 16;
 constexpr int kDrainStepMs = 50;
+// Large buffers waste nothing when they are consumed incrementally; whole ones are sized for one
+// typical segment train.
+constexpr uint32_t kIncrementalBufferBytes = 64 * 1024;
+constexpr uint32_t kWholeBufferBytes = 16 * 1024;
+constexpr uint16_t kMainGroup = 0;
+// For receives that found the main pool empty: one buffer each, so that nobody can take it all.
+constexpr uint16_t kReserveGroup = 1;
+constexpr uint32_t kReserveBuffers = 64;
+constexpr uint32_t kReserveBufferBytes = 4 * 1024;
 // A waiting send shows no progress until it is complete: large ones go in parts.
 constexpr uint32_t kSendBytesAtOnce = 128 * 1024;
 
@@ -80,23 +89,37 @@ int UringDriver::SetupRing() {
   }
 }
 
+int UringDriver::SetupPool() {
+  const uint32_t bytes = (options_.pool_bytes + kIncrementalBufferBytes - 1) /
+                         kIncrementalBufferBytes * kIncrementalBufferBytes;
+  pool_ = Region::Map(bytes + kReserveBuffers * kReserveBufferBytes);
+  if (!pool_) return -ENOMEM;
+  int error = -EINVAL;
+  if ((options_.disable & kIncrementalBuffers) == 0) {
+    const uint32_t count = bytes / kIncrementalBufferBytes;
+    error = provided_.Setup(&ring_, pool_, {kMainGroup, 0, count, kIncrementalBufferBytes}, true);
+    if (error == 0) features_ |= kIncrementalBuffers;
+  }
+  if (error == -EINVAL) {
+    const uint32_t count = bytes / kWholeBufferBytes;
+    error = provided_.Setup(&ring_, pool_, {kMainGroup, 0, count, kWholeBufferBytes}, false);
+  }
+  if (error != 0) return error;
+  return reserve_.Setup(&ring_, pool_, {kReserveGroup, bytes, kReserveBuffers, kReserveBufferBytes},
+                        false);
+}
+
 int UringDriver::Setup() {
   if (options_.disable & kBufferRing) return -EOPNOTSUPP;
   int error = SetupRing();
   if (error != 0) return error;
   // A forked child would share the rings' pages.
   io_uring_ring_dontfork(&ring_);
-  error = -EINVAL;
-  if ((options_.disable & kIncrementalBuffers) == 0) {
-    error = provided_.Setup(&ring_, options_.pool_bytes, true);
-    if (error == 0) features_ |= kIncrementalBuffers;
-  }
-  if (error == -EINVAL) error = provided_.Setup(&ring_, options_.pool_bytes, false);
+  error = SetupPool();
   if (error != 0) {
     io_uring_queue_exit(&ring_);
     return error;
   }
-  pool_ = provided_.pool();
   // Both came with 5.19.
   features_ |= kBufferRing | kMultishotAccept;
   features_ &= ~options_.disable;
@@ -138,14 +161,14 @@ void UringDriver::Track(io_uring_sqe* sqe, const Slot& slot, int32_t op) {
 
 void UringDriver::StartReceive(Slot& slot) {
   io_uring_sqe* sqe = NextEntry();
-  // Lifetime: the bytes land in provided_'s pool, which outlives the ring or is leaked.
-  if (Uses(kMultishotReceive)) {
+  // Lifetime: the bytes land in the pool, which outlives the ring or is leaked.
+  if (Uses(kMultishotReceive) && !slot.from_reserve) {
     io_uring_prep_recv_multishot(sqe, slot.fd, nullptr, 0, 0);
   } else {
     io_uring_prep_recv(sqe, slot.fd, nullptr, 0, 0);
   }
   sqe->flags |= IOSQE_BUFFER_SELECT;
-  sqe->buf_group = ProvidedRing::kGroup;
+  sqe->buf_group = slot.from_reserve ? kReserveGroup : kMainGroup;
   Track(sqe, slot, kReceive);
 }
 
@@ -251,7 +274,10 @@ void UringDriver::Complete(const io_uring_cqe& cqe) {
 void UringDriver::CompleteReceive(Slot& slot, const io_uring_cqe& cqe) {
   uint32_t offset = 0;
   // Also without bytes a buffer may have been picked, and is ours again.
-  if (cqe.flags & IORING_CQE_F_BUFFER) offset = provided_.Take(cqe.flags, cqe.res);
+  if (cqe.flags & IORING_CQE_F_BUFFER) {
+    ProvidedRing& ring = slot.from_reserve ? reserve_ : provided_;
+    offset = ring.Take(cqe.flags, cqe.res);
+  }
   if (cqe.res > 0) counters_.bytes_received += static_cast<uint32_t>(cqe.res);
   if (cqe.res == -ENOBUFS) ++counters_.pool_exhausted;
   const int32_t result = cqe.res == 0 && EndIsReset(slot) ? -ECONNRESET : cqe.res;

@@ -29,7 +29,10 @@ class UringDriver final : public Driver {
   bool RunOwn(const Command& command) override;
   void Flush() override;
   void Gather() override;
-  void Recycle() override { provided_.Recycle(); }
+  void Recycle() override {
+    provided_.Recycle();
+    reserve_.Recycle();
+  }
   bool HasUnannouncedWork() const override { return io_uring_sq_ready(&ring_) > 0; }
   bool SendIsWhole(const Slot& slot) const override;
   int Drain() override;
@@ -41,6 +44,7 @@ class UringDriver final : public Driver {
   static constexpr int32_t kRepeatCancel = kOwnCommand;
 
   int SetupRing();
+  int SetupPool();
   io_uring_sqe* NextEntry();
   void Track(io_uring_sqe* sqe, const Slot& slot, int32_t op);
   void RunKernelWork();
@@ -53,6 +57,7 @@ class UringDriver final : public Driver {
 
   io_uring ring_ = {};
   ProvidedRing provided_;
+  ProvidedRing reserve_;
   uint32_t features_ = 0;
   bool overflowing_ = false;
   // Operations the kernel knows of; memory and descriptors may go when it is zero.

@@ -47,7 +47,8 @@ export const SLOT_BITS = 20
 /** Operation codes, in commands and completions alike. At most one operation of each kind is in flight per endpoint. */
 export const Op = {
   /**
-   * Command [receive, id]: arm a receive that delivers until it terminates.
+   * Command [receive, id, reserve]: arm a receive that delivers until it terminates. With reserve = 1, for who found the
+   * pool empty: one receive into a buffer that is kept for this, so that fast senders cannot starve others of it.
    * Completion: result > 0 bytes at receive-pool offset `extra`; 0 end of stream; -errno. Flag MORE: still armed.
    * A completion without MORE is the last one of the operation: whoever wants more bytes arms again (also after
    * -ENOBUFS, when the pool ran dry; pool buffers are returned when the batch ends).
@@ -91,7 +92,7 @@ export type DriverKind = 'uring' | 'epoll'
 export interface NativeOptions {
   /** Bytes of send arena; rounded up to a page. */
   arenaBytes: number
-  /** Bytes of receive pool; rounded up to whole buffers. */
+  /** Bytes of receive pool; rounded up to whole buffers. On uring 256 KiB of reserve come on top. */
   poolBytes: number
   /** Submission queue entries (uring). Shrunk by halves on ENOMEM. */
   submissionEntries: number

@@ -67,7 +67,6 @@ export class Driver {
   /** Endpoints and operations that keep the event loop alive. */
   #alive = 0
   #strays = 0
-  #late: { onBatchEnd(): void }[] = []
   /** Endpoints nobody wants, until they are closed. */
   readonly #discarded = new Set<number>()
 
@@ -159,11 +158,6 @@ export class Driver {
     return this.native.close()
   }
 
-  /** Calls side.onBatchEnd() when the batch that is being delivered is over. */
-  afterBatch(side: { onBatchEnd(): void }): void {
-    this.#late.push(side)
-  }
-
   /** See Binding.callNative. */
   callNative<Receiver extends object, A, B>(
     receiver: Receiver,
@@ -202,11 +196,6 @@ export class Driver {
       } else if (endpoint.complete(head & 0xff, result, head >> 8, extra)) {
         runTicks?.()
       }
-    }
-    if (this.#late.length > 0) {
-      const late = this.#late
-      this.#late = []
-      for (const side of late) side.onBatchEnd()
     }
   }
 

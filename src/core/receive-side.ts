@@ -107,9 +107,8 @@ export class ReceiveSide {
     }
     if (result === Errno.ENOBUFS || result === Errno.ECANCELED) {
       if (!isDeliverable) return false
-      // The pool ran dry. Who had bytes of it lets those go first who had none (R2).
-      if (result === Errno.ENOBUFS && this.#hadBytes) this.#driver.afterBatch(this)
-      else this.#receive()
+      // The pool ran dry. Who got nothing of it takes from the reserve (R2).
+      this.#receive(result === Errno.ENOBUFS && !this.#hadBytes ? 1 : 0)
       return false
     }
     this.#isEnded = true
@@ -121,16 +120,11 @@ export class ReceiveSide {
     return true
   }
 
-  /** The batch is over, and those that the pool had nothing for are armed again. */
-  onBatchEnd(): void {
-    if (this.#isReading && this.#held.length === 0) this.#receive()
-  }
-
-  #receive(): void {
+  #receive(reserve = 0): void {
     if (this.#isEnded || this.#isClosed || !this.#operation.isIdle) return
     this.#operation.submit()
     this.#hadBytes = false
-    this.#driver.queue(Op.receive, this.#id, 0, 0)
+    this.#driver.queue(Op.receive, this.#id, reserve, 0)
   }
 
   #stopReceiving(): void {
