@@ -107,6 +107,8 @@ const ignored: SendRequest = { onSent() {} }
 export abstract class StreamHandle extends internals.JSStream implements ChannelHandler {
   /** Set by net.js and read by it; TLS redefines it as an accessor. */
   reading = false
+  /** Set by http's server when its parser attaches, for good. */
+  _consumed = false
   readonly driver: Driver
   protected channel: Channel | undefined
   readonly #resource: AsyncResource
@@ -213,6 +215,11 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
 
   #emitNative(memory: Buffer, offset: number, length: number): void {
     const view = new Uint8Array(memory.buffer, memory.byteOffset + offset, length)
+    // The HTTP parser stops at an exception by itself; TLS and HTTP/2 go on.
+    if (this._consumed) {
+      this.readBuffer(view)
+      return
+    }
     this.driver.callNative(this, this.readBuffer, view, undefined)
   }
 
