@@ -7,7 +7,8 @@ import * as net from 'node:net'
 import { active } from '../core/active'
 import type { SendEntry } from '../core/channel'
 import { internals, missing } from './node-internals'
-import { PipeHandle, StreamHandle, TcpHandle, isOurs } from './stream-handle'
+import { PipeHandle, TcpHandle } from './socket-handles'
+import { StreamHandle, isOurs } from './stream-handle'
 import type { SocketInternals } from './stream-handle'
 
 type Callback = (error?: Error | null) => void

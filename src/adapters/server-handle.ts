@@ -12,7 +12,7 @@ import type { SocketName } from '../core/channel'
 import type { Driver } from '../core/driver'
 import { Errno } from '../core/errors'
 import { internals } from './node-internals'
-import { PipeHandle, TcpHandle } from './stream-handle'
+import { PipeHandle, TcpHandle } from './socket-handles'
 
 /** Called with the handle of an accepted connection, or -errno of accept(2). */
 export type OnConnection = (this: ServerHandle, status: number, handle?: object) => void
