@@ -31,71 +31,95 @@ const waitingMax = 128
 interface Waiter {
   resolve(connection: Connection | null): void
   reject(error: unknown): void
+  /** Keeps a listener that somebody waits on from being collected. */
+  readonly listener: Listener
 }
 
-export class Listener implements AcceptorHandler {
-  readonly #driver: Driver
-  readonly #acceptor: Acceptor
-  readonly #pool: Pool
+/** What the acceptor calls. It does not know its Listener, so that one nobody holds can be collected and closed (C3). */
+class Accepting implements AcceptorHandler {
+  readonly driver: Driver
+  readonly pool: Pool
+  readonly acceptor: Acceptor
   /** Ids of accepted endpoints that nobody has taken. */
-  #accepted: number[] = []
-  #waiters: Waiter[] = []
-  #error: Error | null = null
+  accepted: number[] = []
+  waiters: Waiter[] = []
+  error: Error | null = null
+
+  constructor(driver: Driver, id: number, pool: Pool) {
+    this.driver = driver
+    this.pool = pool
+    this.acceptor = new Acceptor(driver, id, this)
+  }
+
+  onAccept(id: number): void {
+    const waiter = this.waiters.shift()
+    if (waiter !== undefined) {
+      waiter.resolve(new Connection(this.driver, id, this.pool))
+      return
+    }
+    this.accepted.push(id)
+    if (this.accepted.length >= waitingMax) this.acceptor.pause()
+  }
+
+  onAcceptError(errno: number): void {
+    const waiter = this.waiters.shift()
+    const error = systemError(errno, 'accept')
+    if (waiter !== undefined) waiter.reject(error)
+    else this.error = error
+  }
+
+  close(onClosed: () => void): void {
+    for (const id of this.accepted) this.driver.discard(id)
+    this.accepted = []
+    for (const waiter of this.waiters) waiter.resolve(null)
+    this.waiters = []
+    this.acceptor.close(onClosed)
+  }
+}
+
+const abandoned = new FinalizationRegistry<Accepting>((accepting) => accepting.close(() => {}))
+
+export class Listener {
+  readonly #accepting: Accepting
   #closing: Promise<void> | null = null
 
   /** @internal Takes over endpoint `id`, a bound socket. */
   constructor(driver: Driver, id: number, pool: Pool) {
-    this.#driver = driver
-    this.#pool = pool
-    this.#acceptor = new Acceptor(driver, id, this)
+    this.#accepting = new Accepting(driver, id, pool)
+    abandoned.register(this, this.#accepting, this)
   }
 
   /** @internal */
   start(address: string, port: number, backlog: number): number {
-    const status = this.#acceptor.bind(address, port, 0)
-    return status === 0 ? this.#acceptor.listen(backlog) : status
-  }
-
-  onAccept(id: number): void {
-    const waiter = this.#waiters.shift()
-    if (waiter !== undefined) {
-      waiter.resolve(new Connection(this.#driver, id, this.#pool))
-      return
-    }
-    this.#accepted.push(id)
-    if (this.#accepted.length >= waitingMax) this.#acceptor.pause()
-  }
-
-  onAcceptError(errno: number): void {
-    const waiter = this.#waiters.shift()
-    const error = systemError(errno, 'accept')
-    if (waiter !== undefined) waiter.reject(error)
-    else this.#error = error
+    const { acceptor } = this.#accepting
+    const status = acceptor.bind(address, port, 0)
+    return status === 0 ? acceptor.listen(backlog) : status
   }
 
   /** The next connection, or null once the listener is closed. Rejects with the system error of accept(2). */
   async accept({ signal }: Cancellable = {}): Promise<Connection | null> {
     signal?.throwIfAborted()
-    const id = this.#accepted.shift()
+    const accepting = this.#accepting
+    const id = accepting.accepted.shift()
     if (id !== undefined) {
-      if (this.#accepted.length === waitingMax - 1) this.#acceptor.resume()
-      return new Connection(this.#driver, id, this.#pool)
+      if (accepting.accepted.length === waitingMax - 1) accepting.acceptor.resume()
+      return new Connection(accepting.driver, id, accepting.pool)
     }
     if (this.#closing !== null) return null
-    if (this.#error !== null) {
-      const error = this.#error
-      this.#error = null
+    if (accepting.error !== null) {
+      const { error } = accepting
+      accepting.error = null
       throw error
     }
     let unwatch = (): void => {}
     try {
       return await new Promise<Connection | null>((resolve, reject) => {
-        const waiter = { resolve, reject }
+        const waiter = { resolve, reject, listener: this }
         unwatch = watch(signal, () => {
-          this.#waiters = this.#waiters.filter((other) => other !== waiter)
+          accepting.waiters = accepting.waiters.filter((other) => other !== waiter)
           reject(signal!.reason as Error)
         })
-        this.#waiters.push(waiter)
+        accepting.waiters.push(waiter)
       })
     } finally {
       unwatch()
@@ -118,23 +142,20 @@ export class Listener implements AcceptorHandler {
   /** The address listened on; undefined for a Unix socket, and after close. */
   get localName(): SocketName | undefined {
     const out: Partial<SocketName> = {}
-    const status = this.#closing === null ? this.#acceptor.name(out) : Errno.EBADF
+    const status = this.#closing === null ? this.#accepting.acceptor.name(out) : Errno.EBADF
     return status === 0 && out.family !== undefined ? (out as SocketName) : undefined
   }
 
   /** Whether the listener keeps the event loop alive; true at first. */
   setRef(on: boolean): void {
-    this.#acceptor.setRef(on)
+    this.#accepting.acceptor.setRef(on)
   }
 
   /** Refuses connects from now on and closes connections that nobody has taken. May be called again. */
   close(): Promise<void> {
     this.#closing ??= new Promise((resolve) => {
-      for (const id of this.#accepted) this.#driver.discard(id)
-      this.#accepted = []
-      for (const waiter of this.#waiters) waiter.resolve(null)
-      this.#waiters = []
-      this.#acceptor.close(resolve)
+      abandoned.unregister(this)
+      this.#accepting.close(resolve)
     })
     return this.#closing
   }

@@ -4,6 +4,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { Connection } from '../../src/core/connection'
 import type { Lease } from '../../src/core/lease'
+import { Listener } from '../../src/core/listener'
 import { Pool } from '../../src/core/pool'
 import { errno } from './scripted-binding'
 import { makeDriver, settle } from './fixtures'
@@ -135,5 +136,23 @@ describe('a dropped connection', () => {
       await sending
     })()
     expect(await collectUntil(() => kernel.isClosing(id))).toBe(true)
+  })
+})
+
+describe('a dropped listener', () => {
+  test('is closed, unless somebody waits in accept()', async () => {
+    const { kernel, driver } = makeDriver()
+    const pool = new Pool(driver, { count: 1, leaseBytes: 256 })
+    const [waited, dropped] = [kernel.endpoint(), kernel.endpoint()]
+    let isAccepted = false
+    ;(() => {
+      const listener = new Listener(driver, waited, pool)
+      listener.start('::', 0, 1)
+      void listener.accept().then(() => (isAccepted = true))
+      new Listener(driver, dropped, pool).start('::', 0, 1)
+    })()
+    expect(await collectUntil(() => kernel.isClosing(dropped))).toBe(true)
+    expect(kernel.isClosing(waited)).toBe(false)
+    expect(isAccepted).toBe(false)
   })
 })
