@@ -183,21 +183,11 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
   onBytes(memory: Buffer, offset: number, length: number): void {
     if (this.#isDirect) {
       this.#resource.runInAsyncScope(this.#push, this, memory, offset, length)
-    } else {
-      this.#emit(memory, offset, length)
-    }
-  }
-
-  /**
-   * The long path, to whoever is attached. Always in a callback scope (a batch's, or an immediate's), as Node's own
-   * JSStreamSocket calls it: without one, an exception that a tick throws between two native callbacks aborts Node.
-   */
-  #emit(memory: Buffer, offset: number, length: number): void {
-    if (this.#hasUserBuffer) {
+    } else if (this.#hasUserBuffer) {
       this.#fillUserBuffer(memory, offset, length)
-      return
+    } else {
+      this.#emitNative(memory, offset, length)
     }
-    this.#emitNative(memory, offset, length)
   }
 
   /** The short path: what net.js's onStreamRead does for a socket without an onread buffer. */
@@ -213,6 +203,10 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
     }
   }
 
+  /**
+   * The long path, to whoever is attached. Always in a callback scope (a batch's, or an immediate's), as Node's own
+   * JSStreamSocket calls it: without one, an exception that a tick throws between two native callbacks aborts Node.
+   */
   #emitNative(memory: Buffer, offset: number, length: number): void {
     const view = new Uint8Array(memory.buffer, memory.byteOffset + offset, length)
     // The HTTP parser stops at an exception by itself; TLS and HTTP/2 go on.

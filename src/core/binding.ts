@@ -22,7 +22,8 @@
  * COMPLETION_WORDS words from COMPLETION_HEADER_WORDS + i * COMPLETION_WORDS: `[opcode | flags << 8, id, result, extra]`.
  * The native side calls the dispatch function in a callback scope. When it throws, the exception goes to
  * 'uncaughtException' and dispatch is called again while cursor < count.
- * Send completions come before all others of a batch.
+ * In a batch, completions of sends that succeeded or were cancelled come first, of sends that failed after the receives
+ * (a reset ends both, and the receive is what tells of it), and `closed` ones last.
  *
  * ## Who owns the bytes
  * Receive pool: the native side owns it. The bytes of a receive completion may be read until the dispatch call that

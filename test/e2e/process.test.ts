@@ -3,34 +3,9 @@
  * threads, refused and forced drivers (D5). Each scenario is a program; where it makes sense node:net runs it too and the
  * output must be the same.
  */
-import { spawn } from 'node:child_process'
 import { join } from 'node:path'
+import { library, run } from './program'
 import { drivers } from './subjects'
-
-interface Outcome {
-  stdout: string
-  stderr: string
-  code: number | null
-}
-
-const library = join(__dirname, '..', '..', 'dist', 'src', 'index.js')
-
-/** Runs a program in which `net` is uring-net on that driver (or node:net); ended by force after 10 s. */
-function run(driver: string, source: string, env: NodeJS.ProcessEnv = {}): Promise<Outcome> {
-  const module = driver === 'node:net' ? 'node:net' : library
-  const prelude = `const net = require(${JSON.stringify(module)});const nodeNet = require('node:net');`
-  const child = spawn(process.execPath, ['-e', prelude + source], {
-    env: { ...process.env, ...(driver === 'node:net' ? {} : { URING_NET_DRIVER: driver }), ...env },
-    timeout: 10_000,
-    killSignal: 'SIGKILL',
-  })
-  const outcome: Outcome = { stdout: '', stderr: '', code: null }
-  child.stdout.on('data', (data: Buffer) => (outcome.stdout += data.toString()))
-  child.stderr.on('data', (data: Buffer) => (outcome.stderr += data.toString()))
-  return new Promise((resolve) => {
-    child.on('close', (code) => resolve({ ...outcome, code }))
-  })
-}
 
 /** The program must print, and exit with, on each driver what it does on node:net. */
 function sameAsNode(title: string, source: string, expected?: string): void {
@@ -204,12 +179,12 @@ test('a forced driver that cannot run throws at load with the reason', async () 
 
 test('without an addon a forced driver throws, and auto passes node:net through and says why', async () => {
   const env = { URING_NET_ADDON: '/nonexistent.node' }
-  const forced = await run('uring', '', env)
+  const forced = await run('uring', '', { env })
   expect(forced.stderr).toContain('ERR_URING_DRIVER')
   const auto = await run(
     'auto',
     `const s = net.createServer((c) => c.end('hi')).listen(0, '127.0.0.1', () => net.connect(s.address().port).on('data', (d) => { console.log(net.driver.name, net.driver.reason.length > 0, String(d)); s.close() }))`,
-    env,
+    { env },
   )
   expect(auto.stdout).toBe('node true hi\n')
 })

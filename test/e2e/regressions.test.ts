@@ -3,40 +3,16 @@
  * scenario wherever it has the same behaviour. The ownership API has its own in regressions-core.test.ts.
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import nodeNet from 'node:net'
 import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
+import { dist, run } from './program'
+import type { Outcome } from './program'
 import { drivers, implementations, load } from './subjects'
 import type { NetModule } from './subjects'
 import { listening, pair, pattern, readAll } from './wire'
-
-const dist = join(__dirname, '..', '..', 'dist')
-
-interface Outcome {
-  stdout: string
-  stderr: string
-  code: number | null
-}
-
-/** Runs a program in which `net` is uring-net on that driver (or node:net); ended by force after 15 s. */
-function run(driver: string, source: string, flags: string[] = []): Promise<Outcome> {
-  const module = driver === 'node:net' ? driver : join(dist, 'src', 'index.js')
-  const prelude = `const net = require(${JSON.stringify(module)});`
-  const child = spawn(process.execPath, [...flags, '-e', prelude + source], {
-    env: { ...process.env, ...(driver === 'node:net' ? {} : { URING_NET_DRIVER: driver }) },
-    timeout: 15_000,
-    killSignal: 'SIGKILL',
-  })
-  const outcome: Outcome = { stdout: '', stderr: '', code: null }
-  child.stdout.on('data', (data: Buffer) => (outcome.stdout += data.toString()))
-  child.stderr.on('data', (data: Buffer) => (outcome.stderr += data.toString()))
-  return new Promise((resolve) => {
-    child.on('close', (code) => resolve({ ...outcome, code }))
-  })
-}
 
 /**
  * One server and two clients for each position and way of throwing, one after the other in one process. A listener throws
@@ -136,8 +112,8 @@ describe.each(['net', 'tls', 'h2c', 'h2'])(
     let oracle: Promise<Outcome> | undefined
 
     test.each(drivers)('%s: is caught, the process goes on and nothing is lost', async (driver) => {
-      const expected = await (oracle ??= run('node:net', source))
-      const ours = await run(driver, source)
+      const expected = await (oracle ??= run('node:net', source, { deadlineMs: 15_000 }))
+      const ours = await run(driver, source, { deadlineMs: 15_000 })
       expect(expected.stdout).toContain('["close rejects",200000,true,true]\n')
       expect(ours.stdout.split('\n')).toEqual(expected.stdout.split('\n'))
       expect(ours.code).toBe(0)
@@ -253,7 +229,7 @@ test.each(['node:net', ...drivers])(
          const deadline = Date.now() + 5000
          const collect = () => { gc(); if (handles.size > 0 && Date.now() < deadline) setTimeout(collect, 20); else { console.log(tried > 2 * count, handles.size); process.exit() } }
          setImmediate(collect) })`,
-      ['--expose-gc'],
+      { flags: ['--expose-gc'], deadlineMs: 15_000 },
     )
     expect({ stdout, stderr, code }).toEqual({ stdout: 'true 0\n', stderr: '', code: 0 })
   },
