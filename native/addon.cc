@@ -85,7 +85,9 @@ Napi::Value Environment::CreateDriver(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   const auto refuse = [env](int error) { return Napi::Number::New(env, error); };
   Options options;
-  if (!info[0].IsString() || !info[1].IsObject() || !info[2].IsFunction()) return refuse(-EINVAL);
+  if (!info[0].IsString() || !info[1].IsObject() || !info[2].IsFunction() ||
+      !info[3].IsArray())
+    return refuse(-EINVAL);
   const std::string kind = info[0].As<Napi::String>().Utf8Value();
   if (!ReadOptions(info[1].As<Napi::Object>(), &options)) return refuse(-EINVAL);
   uv_loop_t* loop = nullptr;
@@ -98,7 +100,7 @@ Napi::Value Environment::CreateDriver(const Napi::CallbackInfo& info) {
   } else {
     return refuse(-EINVAL);
   }
-  const int error = driver->Start(loop, info[2]);
+  const int error = driver->Start(loop, info[2], info[3]);
   if (error != 0) return refuse(error);
   handles_.push_back(std::make_unique<DriverHandle>());
   DriverHandle* handle = handles_.back().get();
@@ -163,24 +165,6 @@ Napi::Value CreateDriver(const Napi::CallbackInfo& info) {
   return EnvironmentOf(info)->CreateDriver(info);
 }
 
-// callNative(receiver, function, a, b). Plain Node-API: this is on the path of most events.
-napi_value CallNative(napi_env env, napi_callback_info info) {
-  size_t count = 4;
-  napi_value arguments[4];
-  if (napi_get_cb_info(env, info, &count, arguments, nullptr, nullptr) != napi_ok) return nullptr;
-  // This call's C++ handler is what keeps an exception from staying pending in the engine.
-  if (napi_call_function(env, arguments[0], arguments[1], 2, arguments + 2, nullptr) == napi_ok) {
-    return nullptr;
-  }
-  bool pending = false;
-  napi_is_exception_pending(env, &pending);
-  napi_value exception = nullptr;
-  if (pending && napi_get_and_clear_last_exception(env, &exception) == napi_ok) {
-    napi_fatal_exception(env, exception);
-  }
-  return nullptr;
-}
-
 Napi::Object Constants(Napi::Env env) {
   const std::pair<const char*, int32_t> numbers[] = {
       {"COMMAND_HEADER_WORDS", kCommandHeaderWords},
@@ -196,6 +180,7 @@ Napi::Object Constants(Napi::Env env) {
       {"Op.connect", kConnect},
       {"Op.cancel", kCancel},
       {"Op.close", kClose},
+      {"Op.wake", kWake},
       {"Family.inet", kFamilyInet},
       {"Family.inet6", kFamilyInet6},
       {"Family.unix", kFamilyUnix},
@@ -213,9 +198,6 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("constants", Constants(env));
   exports.Set("probe", Napi::Function::New<Probe>(env, "probe", environment));
   exports.Set("createDriver", Napi::Function::New<CreateDriver>(env, "createDriver", environment));
-  napi_value call_native = nullptr;
-  napi_create_function(env, "callNative", NAPI_AUTO_LENGTH, CallNative, nullptr, &call_native);
-  exports.Set("callNative", call_native);
   return exports;
 }
 

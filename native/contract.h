@@ -8,7 +8,7 @@
 
 namespace uring_net {
 
-inline constexpr int32_t kContractVersion = 1;
+inline constexpr int32_t kContractVersion = 2;
 
 inline constexpr uint32_t kCommandHeaderWords = 4;
 inline constexpr uint32_t kCommandWords = 4;
@@ -26,11 +26,20 @@ enum Op : int32_t {
   kConnect = 5,
   kCancel = 6,
   kClose = 7,
+  kWake = 8,
 };
 // Operations that can be in flight: kReceive .. kConnect.
 inline constexpr int32_t kOperationMax = kConnect;
 
 inline constexpr int32_t kFlagMore = 1;
+
+// What dispatch answers.
+enum Dispatched : int32_t {
+  kDispatched = 0,     // the batch is delivered
+  kCall = 1,           // and a native call is to be made
+  kCallAndReturn = 2,  // a native call is to be made, then dispatch called again
+  kSubmit = 3,         // what was commanded by then goes first; then dispatch is called again
+};
 
 inline constexpr int32_t kFamilyUnix = 1;
 inline constexpr int32_t kFamilyInet = 4;

@@ -1,12 +1,14 @@
 // The shared half of a driver; see driver.h.
 #include "driver.h"
 
+#include <sys/ioctl.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 
 namespace uring_net {
 
@@ -15,6 +17,9 @@ namespace {
 // Batches per loop turn: bounded, so that timers and other handles get their share.
 constexpr int kRoundsPerPrepare = 8;
 constexpr int kBatchesPerPoll = 4;
+
+// Times that a batch is put off for what its first completions led to.
+constexpr int kRoundsBetween = 8;
 
 // Exceptions in a row after which a completion that could not be delivered is dropped.
 constexpr int kUnmovedMax = 1 << 16;
@@ -30,7 +35,7 @@ Driver::Driver(napi_env env, DriverOwner* owner, const Options& options)
 
 Driver::~Driver() { URING_CHECK(handles_open_ == 0 && !stuck()); }
 
-int Driver::Start(uv_loop_t* loop, napi_value dispatch) {
+int Driver::Start(uv_loop_t* loop, napi_value dispatch, napi_value native_call) {
   commands_region_ =
       Region::Map(WordsToBytes(kCommandHeaderWords + kCommandWords * options_.command_capacity));
   completions_region_ =
@@ -52,6 +57,7 @@ int Driver::Start(uv_loop_t* loop, napi_value dispatch) {
   napi_value run_batch = nullptr;
   napi_create_function(env_, "dispatch", NAPI_AUTO_LENGTH, RunBatch, this, &run_batch);
   if (napi_create_reference(env_, dispatch, 1, &dispatch_) != napi_ok) dispatch_ = nullptr;
+  if (napi_create_reference(env_, native_call, 1, &native_call_) != napi_ok) native_call_ = nullptr;
   if (napi_create_reference(env_, run_batch, 1, &run_batch_) != napi_ok) run_batch_ = nullptr;
   loop_ = loop;
   uv_prepare_init(loop, &prepare_);
@@ -100,7 +106,7 @@ void Driver::TakeCommands() {
     const int32_t* words = commands_ + kCommandHeaderWords + i * kCommandWords;
     // Only JavaScript writes here; internal opcodes cannot come from it.
     const Command command = {words[0], words[1], words[2], words[3]};
-    if (command.opcode < kReceive || command.opcode > kClose || command.opcode == kConnect) {
+    if (command.opcode < kReceive || command.opcode > kWake || command.opcode == kConnect) {
       Refuse(command, -EINVAL);
     } else if (!deferred_.empty() || !Run(command)) {
       Defer(command);
@@ -116,6 +122,10 @@ void Driver::Refuse(const Command& command, int error) {
 // Returns false when there is no room for the command now; nothing has changed then.
 bool Driver::Run(const Command& command) {
   if (command.opcode >= kOwnCommand) return RunOwn(command);
+  if (command.opcode == kWake) {
+    Refuse(command, command.id == 0 ? 0 : -EINVAL);
+    return true;
+  }
   if (command.opcode == kResume) return RunResume(slots_.Find(command.id), command.a);
   Slot* slot = FindOpen(command.id);
   if (slot == nullptr) {
@@ -239,7 +249,26 @@ bool Driver::RunClose(Slot& slot, bool reset) {
     StartCancel(slot, op);
   }
   FinishClose(slot);
+  if (slot.in_flight > 0 && !reset && !slot.listening) closing_.push_back(slot.id);
   return true;
+}
+
+void Driver::FlushAll() {
+  Flush();
+  for (const int32_t id : closing_) {
+    if (Slot* slot = slots_.Find(id)) EndStream(*slot);
+  }
+  closing_.clear();
+}
+
+// The descriptor of a closing connection stays open until its operations have ended. What arrives
+// meanwhile would make close(2) reset the connection, though nothing was unread when the close was
+// asked for. So the FIN goes out now, as with a descriptor that is closed at once.
+void Driver::EndStream(Slot& slot) {
+  if (slot.life != Life::kClosing || slot.adopted || slot.exposed) return;
+  if (!slot.idle(kSend) && !SendIsWhole(slot)) return;
+  int unread = 0;
+  if (ioctl(slot.fd, FIONREAD, &unread) == 0 && unread == 0) shutdown(slot.fd, SHUT_WR);
 }
 
 // C1, C4: the descriptor goes only after the last completion of every operation on it.
@@ -264,7 +293,6 @@ void Driver::EndOperation(Slot& slot, int32_t op) {
   slot.End(op);
   --counters_.in_flight;
   if (op == kSend) {
-    if (slot.send.sent < slot.send.length) slot.send_cut = true;
     counters_.heap_bytes -= slot.send.heap.length;
     slot.send = SendProgress();
   } else if (op == kConnect) {
@@ -277,8 +305,8 @@ void Driver::Emit(const Completion& completion) {
   URING_CHECK(!BatchFull());
   const bool cut = completion.opcode == kSend && completion.effect == Effect::kEndsOp &&
                    completion.result < 0 && completion.result != -ECANCELED;
-  if (completion.opcode == kSend && !cut) {
-    int32_t* words = completions_ + kCompletionHeaderWords + sends_++ * kCompletionWords;
+  if ((completion.opcode == kSend && !cut) || completion.opcode == kShutdown) {
+    int32_t* words = completions_ + kCompletionHeaderWords + first_++ * kCompletionWords;
     words[0] = completion.opcode | completion.flags << 8;
     words[1] = completion.id;
     words[2] = completion.result;
@@ -370,35 +398,31 @@ void Driver::Turn() {
   // answering them here saves a trip through the poll phase.
   int rounds = uv_backend_timeout(loop_) == 0 ? 1 : kRoundsPerPrepare;
   do {
-    if (CommandsQueued()) TakeCommands();
-    Flush();
+    Submit();
     if (Deliver() == 0) break;
   } while (!closed_ && --rounds > 0);
   if (closed_) return;
-  if (CommandsQueued()) {
-    TakeCommands();
-    Flush();
-  }
+  if (CommandsQueued()) Submit();
   if (has_posted() || has_deferred() || HasUnannouncedWork()) uv_idle_start(&idle_, OnIdle);
 }
 
 // Gathers one batch and gives it to JavaScript. Returns its size.
 int Driver::Deliver() {
   URING_CHECK(!dispatching_ && !closed_);
-  sends_ = 0;
+  first_ = 0;
   others_.clear();
   failed_.clear();
   closes_.clear();
   Gather();
-  const uint32_t count = SealBatch();
-  if (count > 0) Dispatch();
+  SealBatch();
+  const uint64_t before = counters_.completions;
+  if (completions_[0] > 0) Dispatch();
   if (!closed_) Recycle();
-  return static_cast<int>(count);
+  return static_cast<int>(counters_.completions - before);
 }
 
-uint32_t Driver::SealBatch() {
-  const uint32_t count = BatchSize();
-  int32_t* words = completions_ + kCompletionHeaderWords + sends_ * kCompletionWords;
+void Driver::SealBatch() {
+  int32_t* words = completions_ + kCompletionHeaderWords + first_ * kCompletionWords;
   // A reset ends sends and receives alike: as with libuv, the receive is what tells of it.
   for (const auto* part : {&others_, &failed_, &closes_}) {
     for (const Completion& completion : *part) {
@@ -409,15 +433,29 @@ uint32_t Driver::SealBatch() {
       words += kCompletionWords;
     }
   }
-  completions_[0] = static_cast<int32_t>(count);
+  completions_[0] = static_cast<int32_t>(BatchSize());
   completions_[1] = 0;
-  return count;
+  completions_[2] = static_cast<int32_t>(first_);
+}
+
+// The completions that come first are delivered: submits what they led to, and seals the rest of
+// the batch anew behind what that has completed.
+void Driver::SubmitBetween(bool last) {
+  counters_.completions += first_;
+  first_ = 0;
+  Submit();
+  Gather();
+  SealBatch();
+  if (last) completions_[2] = 0;
 }
 
 // The batch array is not touched while JavaScript is in here: it may call back into submit(),
 // connect() or close(). The batch runs in one callback scope; async id 0, so that no hooks run.
+//
+// A call into one of Node's native streams interrupts the scope. In a scope of its own for each
+// JavaScript function that it calls, as under libuv, ticks and microtasks run between two of them
+// (two HTTP/2 frames of one chunk, say); in the batch's scope they would wait for the last.
 void Driver::Dispatch() {
-  counters_.completions += static_cast<uint64_t>(completions_[0]);
   ++counters_.batches;
   napi_handle_scope scope;
   if (napi_open_handle_scope(env_, &scope) != napi_ok) return;
@@ -426,11 +464,37 @@ void Driver::Dispatch() {
   napi_get_reference_value(env_, run_batch_, &function);
   napi_get_global(env_, &receiver);
   dispatching_ = true;
-  if (napi_make_callback(env_, nullptr, receiver, function, 0, nullptr, nullptr) != napi_ok) {
-    // What the ticks at the end of the scope threw.
+  int rounds = kRoundsBetween;
+  Dispatched answer = kCallAndReturn;
+  while (answer >= kCallAndReturn && !closed_) {
+    dispatched_ = kDispatched;
+    if (napi_make_callback(env_, nullptr, receiver, function, 0, nullptr, nullptr) != napi_ok) {
+      // What the ticks at the end of the scope threw. Unreported, the environment is ending.
+      if (!ReportException()) break;
+    }
+    answer = dispatched_;
+    if (closed_ || answer == kDispatched) break;
+    if (answer == kSubmit) {
+      SubmitBetween(--rounds == 0);
+    } else {
+      MakeNativeCall();
+    }
+  }
+  if (!closed_) counters_.completions += static_cast<uint64_t>(completions_[0]);
+  dispatching_ = false;
+  napi_close_handle_scope(env_, scope);
+}
+
+void Driver::MakeNativeCall() {
+  napi_handle_scope scope;
+  if (napi_open_handle_scope(env_, &scope) != napi_ok) return;
+  napi_value call = nullptr;
+  napi_value parts[4] = {};
+  napi_get_reference_value(env_, native_call_, &call);
+  for (uint32_t i = 0; i < std::size(parts); ++i) napi_get_element(env_, call, i, &parts[i]);
+  if (napi_call_function(env_, parts[0], parts[1], 2, parts + 2, nullptr) != napi_ok) {
     ReportException();
   }
-  dispatching_ = false;
   napi_close_handle_scope(env_, scope);
 }
 
@@ -450,20 +514,22 @@ bool Driver::ReportException() {
 napi_value Driver::RunBatch(napi_env env, napi_callback_info info) {
   void* data = nullptr;
   napi_get_cb_info(env, info, nullptr, nullptr, nullptr, &data);
-  static_cast<Driver*>(data)->RunBatch();
+  auto* driver = static_cast<Driver*>(data);
+  driver->dispatched_ = driver->RunBatch();
   return nullptr;
 }
 
-void Driver::RunBatch() {
+Dispatched Driver::RunBatch() {
   const int32_t count = completions_[0];
   napi_value function = nullptr;
   napi_value receiver = nullptr;
   napi_get_reference_value(env_, dispatch_, &function);
   napi_get_global(env_, &receiver);
-  int32_t cursor = 0;
+  int32_t cursor = completions_[1];
   int unmoved = 0;
-  while (napi_call_function(env_, receiver, function, 0, nullptr, nullptr) != napi_ok) {
-    if (!ReportException() || closed_) return;
+  napi_value answer = nullptr;
+  while (napi_call_function(env_, receiver, function, 0, nullptr, &answer) != napi_ok) {
+    if (!ReportException() || closed_) return kDispatched;
     // A tick that was due may throw before the cursor moves, and so may the next one: nothing has
     // been delivered then. Only what throws without end is given up, one completion at a time.
     unmoved = completions_[1] > cursor ? 0 : unmoved + 1;
@@ -472,9 +538,13 @@ void Driver::RunBatch() {
       ++cursor;
       unmoved = 0;
     }
-    if (cursor >= count && unmoved == 0) return;
+    if (cursor > count) return kDispatched;
     completions_[1] = cursor;
   }
+  int32_t dispatched = kDispatched;
+  napi_get_value_int32(env_, answer, &dispatched);
+  if (dispatched < kDispatched || dispatched > kSubmit) return kDispatched;
+  return static_cast<Dispatched>(dispatched);
 }
 
 // --- teardown ---
@@ -525,7 +595,7 @@ void Driver::DropReferences(bool detach) {
     napi_delete_reference(env_, reference);
     reference = nullptr;
   }
-  for (napi_ref* reference : {&dispatch_, &run_batch_}) {
+  for (napi_ref* reference : {&dispatch_, &run_batch_, &native_call_}) {
     if (*reference != nullptr) napi_delete_reference(env_, *reference);
     *reference = nullptr;
   }

@@ -92,7 +92,7 @@ class Driver {
   Driver& operator=(const Driver&) = delete;
 
   // 0 or -errno; after an error the driver may be deleted at once.
-  int Start(uv_loop_t* loop, napi_value dispatch);
+  int Start(uv_loop_t* loop, napi_value dispatch, napi_value native_call);
 
   // Ends everything; see NativeDriver.close(). `detach` is false when the environment itself is
   // going down and has detached its buffers already. Returns the number of operations that would
@@ -180,7 +180,7 @@ class Driver {
   static constexpr int kDrainMs = 1000;
 
   uint32_t BatchSize() const {
-    return sends_ + static_cast<uint32_t>(others_.size() + failed_.size() + closes_.size());
+    return first_ + static_cast<uint32_t>(others_.size() + failed_.size() + closes_.size());
   }
   bool BatchFull() const { return BatchSize() >= options_.batch_size; }
   // Whether an end of stream that recv(2) reports is the connection's reset.
@@ -218,8 +218,10 @@ class Driver {
   void Dispatch();
   bool ReportException();
   static napi_value RunBatch(napi_env env, napi_callback_info info);
-  void RunBatch();
-  uint32_t SealBatch();
+  Dispatched RunBatch();
+  void MakeNativeCall();
+  void SealBatch();
+  void SubmitBetween(bool last);
   bool CommandsQueued() const { return commands_[0] != 0 || !deferred_.empty(); }
   uint32_t CommandCount() const;
   void TakeCommands();
@@ -228,6 +230,8 @@ class Driver {
   bool RunResume(Slot* slot, int32_t op);
   void Refuse(const Command& command, int error);
   void FinishClose(Slot& slot);
+  void FlushAll();
+  void EndStream(Slot& slot);
   void CloseDescriptor(Slot& slot);
   void EndOperation(Slot& slot, int32_t op);
   void StopHandles();
@@ -240,6 +244,8 @@ class Driver {
   // JavaScript's dispatch function, and the native one that calls it inside the callback scope.
   napi_ref dispatch_ = nullptr;
   napi_ref run_batch_ = nullptr;
+  // The array in which JavaScript leaves the native call it asks for.
+  napi_ref native_call_ = nullptr;
   napi_ref buffers_[kBufferCount] = {};
 
   std::shared_ptr<Region> commands_region_;
@@ -250,9 +256,11 @@ class Driver {
   // Commands that found no room, in order; they go before any later one.
   std::deque<Command> deferred_;
   std::deque<Completion> posted_;
-  // The batch under construction: sends are written in place, the rest is appended when it is
-  // sealed.
-  uint32_t sends_ = 0;
+  // Connections whose close waits for operations to end.
+  std::vector<int32_t> closing_;
+  // The batch under construction: what comes first is written in place, the rest is appended when
+  // it is sealed.
+  uint32_t first_ = 0;
   std::vector<Completion> others_;
   // Sends that were cut short, and after them closes, which are the last of their endpoints.
   std::vector<Completion> failed_;
@@ -268,6 +276,7 @@ class Driver {
   int handles_open_ = 0;
 
   bool dispatching_ = false;
+  Dispatched dispatched_ = kDispatched;
   bool closed_ = false;
   int stuck_ = 0;
 };

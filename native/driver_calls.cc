@@ -16,7 +16,7 @@ Slot* Driver::FindOpen(int32_t id) {
 
 void Driver::Submit() {
   if (CommandsQueued()) TakeCommands();
-  Flush();
+  FlushAll();
 }
 
 void Driver::SetRef(bool on) {
@@ -145,6 +145,7 @@ int32_t Driver::SendNow(int32_t id, const uint8_t* bytes, uint32_t length) {
     taken = send(slot->fd, bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL);
   } while (taken == -1 && errno == EINTR);
   if (taken == -1) {
+    if (errno == ECONNRESET) slot->reset_taken = true;
     if (errno != EAGAIN) return -errno;
     taken = 0;
   }
@@ -172,12 +173,11 @@ int32_t Driver::Unsent(int32_t id) {
   return static_cast<int32_t>(slot->send.length - slot->send.sent);
 }
 
-// A send that was cut short by a reset has taken the error with it, and recv(2) then answers 0, as
-// at an orderly end of the stream. Only of a connection that we have not shut down ourselves does
-// TCP_CLOSE say that it was reset.
+// recv(2) then answers 0, as at an orderly end of the stream. After an orderly end the kernel tells
+// a send of EPIPE instead, and the end is one. Only of a connection that we have not shut down
+// ourselves does TCP_CLOSE say that it was reset.
 bool Driver::EndIsReset(const Slot& slot) const {
-  if (!slot.send_cut && slot.idle(kSend)) return false;
-  return slot.family != AF_UNIX && IsTcpClosed(slot.fd);
+  return slot.reset_taken && slot.family != AF_UNIX && IsTcpClosed(slot.fd);
 }
 
 int32_t Driver::Offer(int32_t id, const uint8_t* bytes, uint32_t length) {

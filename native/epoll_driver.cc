@@ -192,6 +192,7 @@ bool EpollDriver::TrySend(Slot& slot, int32_t* result) {
       slot.writable = false;
       return false;
     }
+    if (errno == ECONNRESET) slot.reset_taken = true;
     *result = -errno;
     return true;
   }

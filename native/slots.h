@@ -49,7 +49,7 @@ struct Slot {
   bool exposed = false;  // fd() told the descriptor to JavaScript, so a duplicate may exist
   bool reset = false;
   bool from_reserve = false;  // the receive takes one buffer that is kept for those left empty
-  bool send_cut = false;      // a send ended before all its bytes were taken
+  bool reset_taken = false;   // a send has met the connection's reset, and taken the error with it
   uint8_t in_flight = 0;
 
   // Used by the epoll driver only.

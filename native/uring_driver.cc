@@ -286,6 +286,11 @@ void UringDriver::CompleteReceive(Slot& slot, const io_uring_cqe& cqe) {
 
 void UringDriver::CompleteSend(Slot& slot, int32_t result) {
   SendProgress& send = slot.send;
+  // MSG_WAITALL gives up early on an error of the connection, and does not say which; the next
+  // attempt may find it gone.
+  const bool cut =
+      result > 0 && static_cast<uint32_t>(result) < std::min(send.length - send.sent, kSendBytesAtOnce);
+  if (cut || result == -ECONNRESET) slot.reset_taken = true;
   if (result > 0) {
     send.sent += static_cast<uint32_t>(result);
     counters_.bytes_sent += static_cast<uint32_t>(result);
@@ -294,7 +299,6 @@ void UringDriver::CompleteSend(Slot& slot, int32_t result) {
       return Emit(slot, kSend, false, static_cast<int32_t>(send.length));
   }
   const bool cancelled = slot.state(kSend) == OpState::kCancelling;
-  // MSG_WAITALL gives up early on an error of the connection; the next attempt learns which.
   if (!cancelled && (result > 0 || result == -EINTR)) return Resume(slot, kSend);
   const int32_t error = result > 0 ? -ECANCELED : result == 0 ? -EIO : result;
   Emit(slot, kSend, false, error, static_cast<int32_t>(send.sent));

@@ -7,7 +7,7 @@ import { channel } from 'node:diagnostics_channel'
 import * as net from 'node:net'
 import { active } from '../core/active'
 import { missing } from './node-internals'
-import { Socket } from './net-socket'
+import { Socket, inherit } from './net-socket'
 import { PipeServerHandle, ServerHandle, TcpServerHandle } from './server-handle'
 import type { OnConnection } from './server-handle'
 
@@ -39,7 +39,8 @@ interface ServerInternals extends net.Server {
 const base = (net.Server.prototype as ServerInternals)._listen2
 const driver = missing === undefined ? active.driver : undefined
 
-const listenOnDriver: Listen2 = function (address, port, addressType, backlog, fd, flags) {
+/** For servers of a program that was never told: what they accept are net.Sockets, which are on the driver themselves. */
+const listenEverywhere: Listen2 = function (address, port, addressType, backlog, fd, flags) {
   const server = this as ServerInternals
   // A handle that is there already comes from the cluster primary or from the caller; a descriptor stays libuv's.
   if (server._handle === null && typeof fd !== 'number') {
@@ -47,7 +48,13 @@ const listenOnDriver: Listen2 = function (address, port, addressType, backlog, f
     if (typeof handle === 'object') server._handle = handle
   }
   base.call(this, address, port, addressType, backlog, fd, flags)
-  if (server._handle instanceof ServerHandle) connectThrough(server, server._handle)
+}
+
+/** For servers that were put on the driver: what they accept are this package's Sockets. */
+const listenOnDriver: Listen2 = function (...args) {
+  listenEverywhere.call(this, ...args)
+  const { _handle: handle } = this as ServerInternals
+  if (handle instanceof ServerHandle) connectThrough(this as ServerInternals, handle)
 }
 
 const serverSocketChannel = channel('net.server.socket')
@@ -101,8 +108,17 @@ function createHandle(
   return typeof any === 'object' ? any : TcpServerHandle.create(driver, 4, '0.0.0.0', port, flags)
 }
 
+function construct(this: unknown, ...args: unknown[]): net.Server | undefined {
+  const [options, listener] = args as [net.ServerOpts, (socket: net.Socket) => void]
+  if (!(this instanceof Server)) return new Server(options, listener)
+  ;(net.Server as unknown as (this: unknown, ...args: unknown[]) => void).call(this, ...args)
+  return undefined
+}
+Object.defineProperty(construct, 'name', { value: 'Server' })
+
 /** A net.Server on the active driver. Its connections are instances of this package's Socket. */
-export class Server extends net.Server {}
+export type Server = net.Server
+export const Server = inherit(construct, net.Server)
 
 Object.defineProperty(Server.prototype, '_listen2', {
   value: listenOnDriver,
@@ -111,12 +127,10 @@ Object.defineProperty(Server.prototype, '_listen2', {
 })
 
 /** As net.createServer, on the active driver. */
-export function createServer(
-  options?: net.ServerOpts | ((socket: net.Socket) => void),
-  listener?: (socket: net.Socket) => void,
-): Server {
-  return new Server(options as net.ServerOpts, listener)
-}
+export const createServer = function createServer(...args: unknown[]): net.Server {
+  const [options, listener] = args as [net.ServerOpts, (socket: net.Socket) => void]
+  return new Server(options, listener)
+} as typeof net.createServer
 
 /**
  * Puts a server that is not listening yet on the active driver, and returns it: http, https, http2 (plain and secure),
@@ -149,4 +163,15 @@ export function listen<S extends net.Server>(server: S, ...args: unknown[]): S {
   const attached = attach(server)
   ;(attached.listen as (...args: unknown[]) => unknown).apply(attached, args)
   return attached
+}
+
+/** From now on every server of this thread that is built on net.Server listens on the active driver, if there is one. */
+export function installServerMembers(): void {
+  if (driver === undefined) return
+  Object.defineProperty(net.Server.prototype, '_listen2', {
+    value: listenEverywhere,
+    writable: true,
+    configurable: true,
+    enumerable: true,
+  })
 }

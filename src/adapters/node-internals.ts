@@ -20,16 +20,17 @@ export interface JSStream {
   getAsyncId(): number
 }
 
-/** Node's native TCP handle. */
-export interface TcpHandleBase {
+/** Node's native TCP and Pipe handles. */
+export interface NodeHandle {
   getAsyncId(): number
   close(callback?: () => void): void
 }
 
 export interface NodeInternals {
   JSStream: new () => JSStream
-  /** `kind` 1 is a server. */
-  TCP: new (kind: number) => TcpHandleBase
+  /** `kind` 0 is a connection, 1 a server. */
+  TCP: new (kind: number) => NodeHandle
+  Pipe: new (kind: number) => NodeHandle
   /** Property of a handle that names the socket it serves. */
   owner: symbol
   /** Method of net.Socket that gives a socket another handle. */
@@ -60,16 +61,26 @@ function fromBinding(module: string, name: string): unknown {
   }
 }
 
-function findTCP(): NodeInternals['TCP'] {
-  const found = fromBinding('tcp_wrap', 'TCP')
-  if (found !== undefined) return found as NodeInternals['TCP']
+type HandleClass = NodeInternals['TCP']
+
+/** The class of the handle that net.js makes to listen on that address. */
+function classOfListener(address: string, addressType: number): HandleClass {
   const { _createServerHandle: create } = net as unknown as {
-    _createServerHandle(address: string, port: number, addressType: number): TcpHandleBase | number
+    _createServerHandle(address: string, port: number, addressType: number): NodeHandle | number
   }
-  const handle = create('127.0.0.1', 0, 4)
-  if (typeof handle === 'number') throw new Error(`no TCP handle can be made: ${handle}`)
+  const handle = create(address, addressType === -1 ? -1 : 0, addressType)
+  if (typeof handle === 'number') throw new Error(`no handle can be made for it: ${handle}`)
   handle.close()
-  return handle.constructor as NodeInternals['TCP']
+  return handle.constructor as HandleClass
+}
+
+function findTCP(): HandleClass {
+  return (fromBinding('tcp_wrap', 'TCP') as HandleClass) ?? classOfListener('127.0.0.1', 4)
+}
+
+function findPipe(): HandleClass {
+  const found = fromBinding('pipe_wrap', 'Pipe') as HandleClass
+  return found ?? classOfListener(`\0uring-net ${process.pid} ${process.hrtime.bigint()}`, -1)
 }
 
 function findJSStream(): new () => JSStream {
@@ -109,6 +120,7 @@ function find(): NodeInternals {
   return {
     JSStream: JSStreamClass,
     TCP: findTCP(),
+    Pipe: findPipe(),
     owner: symbolOf(handle, 'owner_symbol'),
     reinitializeHandle: symbolOf(socket, 'kReinitializeHandle'),
     lastWriteQueueSize: symbolOf(socket, 'lastWriteQueueSize'),
@@ -134,6 +146,7 @@ export const internals: NodeInternals =
     ? {
         JSStream: class {} as unknown as NodeInternals['JSStream'],
         TCP: class {} as unknown as NodeInternals['TCP'],
+        Pipe: class {} as unknown as NodeInternals['Pipe'],
         owner: Symbol('owner'),
         reinitializeHandle: Symbol('reinitializeHandle'),
         lastWriteQueueSize: Symbol('lastWriteQueueSize'),

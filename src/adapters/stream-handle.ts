@@ -20,6 +20,8 @@ export interface SocketInternals extends Socket {
   _parent: SocketInternals | null
   _pendingData: unknown
   _pendingEncoding: string
+  _peername?: object | null
+  _sockname?: object | null
   _unrefTimer(): void
   /** What Writable has not handed to _write yet. */
   writableBuffer?: readonly SendEntry[]
@@ -203,35 +205,23 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
     }
   }
 
-  /**
-   * The long path, to whoever is attached. Always in a callback scope (a batch's, or an immediate's), as Node's own
-   * JSStreamSocket calls it: without one, an exception that a tick throws between two native callbacks aborts Node.
-   */
-  #emitNative(memory: Buffer, offset: number, length: number): void {
+  /** The long path, to whoever is attached. */
+  #emitNative(memory: Buffer, offset: number, length: number, after?: () => void): void {
     const view = new Uint8Array(memory.buffer, memory.byteOffset + offset, length)
-    // The HTTP parser stops at an exception by itself; TLS and HTTP/2 go on.
-    if (this._consumed) {
-      this.readBuffer(view)
-      return
-    }
-    this.driver.callNative(this, this.readBuffer, view, undefined)
+    this.driver.callNative(this, this.readBuffer, view, undefined, after)
   }
 
   /** readBuffer would go on filling the buffer after a pause: one buffer at a time, and the rest is kept (R1). */
   #fillUserBuffer(memory: Buffer, offset: number, length: number): void {
-    const end = offset + length
-    let at = offset
-    while (at < end) {
-      const buffer = this.#owner?.[internals.userBuffer]
-      const room = buffer instanceof Uint8Array ? buffer.length : end - at
-      const size = Math.min(room, end - at)
-      this.#emitNative(memory, at, size)
-      at += size
-      if (at < end && !(this.channel?.isReading ?? false)) {
-        this.channel?.keep(memory, at, end - at)
-        return
-      }
+    const buffer = this.#owner?.[internals.userBuffer]
+    const room = buffer instanceof Uint8Array ? buffer.length : length
+    const size = Math.min(room, length)
+    const rest = length - size
+    const after = (): void => {
+      if (this.channel?.isReading) this.#fillUserBuffer(memory, offset + size, rest)
+      else this.channel?.keep(memory, offset + size, rest)
     }
+    this.#emitNative(memory, offset, size, rest > 0 ? after : undefined)
   }
 
   onEnd(): void {

@@ -21,9 +21,15 @@
  * function stores the index of the next completion there BEFORE it runs any callback. Completion i occupies
  * COMPLETION_WORDS words from COMPLETION_HEADER_WORDS + i * COMPLETION_WORDS: `[opcode | flags << 8, id, result, extra]`.
  * The native side calls the dispatch function in a callback scope. When it throws, the exception goes to
- * 'uncaughtException' and dispatch is called again while cursor < count.
- * In a batch, completions of sends that succeeded or were cancelled come first, of sends that failed after the receives
- * (a reset ends both, and the receive is what tells of it), and `closed` ones last.
+ * 'uncaughtException' and dispatch is called again.
+ * Dispatch answers one of Dispatched. To call one of Node's native streams it leaves `[receiver, function, a, b]` in the
+ * `nativeCall` array: the native side ends the scope, so that ticks run, and makes the call outside of any scope, as libuv
+ * would. What the call throws goes to 'uncaughtException'.
+ * In a batch, completions of sends that succeeded or were cancelled and of shutdowns come first, of sends that failed
+ * after the receives (a reset ends both, and the receive is what tells of it), and `closed` ones last. Word 2 is the
+ * number of those that come first, or 0. A send mostly completes when it is submitted, and under libuv it would have
+ * completed before anything else was read: dispatch, having delivered them and finding commands queued, answers
+ * Dispatched.submit.
  *
  * ## Who owns the bytes
  * Receive pool: the native side owns it. The bytes of a receive completion may be read until the dispatch call that
@@ -35,7 +41,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 
 /** Raised with every change of the layout or meaning of anything in this file; the addon reports its own. */
-export const CONTRACT_VERSION = 1
+export const CONTRACT_VERSION = 2
 
 export const COMMAND_HEADER_WORDS = 4
 export const COMMAND_WORDS = 4
@@ -80,6 +86,20 @@ export const Op = {
    * After the command only `closed` may be expected for certain; last completions of cancelled operations precede it.
    */
   close: 7,
+  /** Command [wake, 0]: nothing but a completion, in the loop's next turn at the latest. Completion: result 0. */
+  wake: 8,
+} as const
+
+/** What dispatch answers. */
+export const Dispatched = {
+  /** The batch is delivered. */
+  done: 0,
+  /** It is, and a native call is to be made. */
+  call: 1,
+  /** A native call is to be made, then dispatch called again. */
+  callAndReturn: 2,
+  /** Commands are to be submitted, and what they complete at once is to come before the rest of the batch. */
+  submit: 3,
 } as const
 
 /** Completion flag: the operation stays in flight; further completions follow. */
@@ -232,24 +252,15 @@ export interface Binding {
   probe(): Probe
   /**
    * Makes a driver on the calling thread's event loop. Returns it, or -errno.
-   * `dispatch` is called with no arguments whenever completions are ready.
+   * `dispatch` is called with no arguments whenever completions are ready; it leaves the native calls it asks for in
+   * `nativeCall`.
    */
   createDriver(
     kind: DriverKind,
     options: NativeOptions,
-    dispatch: () => void,
+    dispatch: () => number,
+    nativeCall: unknown[],
   ): NativeDriver | number
-  /**
-   * Calls one of Node's native functions that calls JavaScript back and goes on: what the JavaScript throws is reported
-   * as uncaught when the function returns. Called from JavaScript directly, the exception would stay pending while the
-   * native code goes on, and the next JavaScript that it calls, the write of a TLS record say, would not run.
-   */
-  callNative<Receiver extends object, A, B>(
-    receiver: Receiver,
-    fn: (this: Receiver, a: A, b: B) => void,
-    a: A,
-    b: B,
-  ): void
   /** The native side's own values of the constants in this file, by name. */
   constants: Record<string, number> & { features: string[] }
 }

@@ -202,7 +202,7 @@ export class Channel implements Endpoint {
     this.#updateAlive()
     const onClosed = this.#onClosed!
     // After the callbacks of what was cancelled, as uv_close orders them.
-    if (this.#send.abandon()) setImmediate(onClosed)
+    if (this.#send.abandon()) this.driver.defer(onClosed)
     else onClosed()
     return true
   }

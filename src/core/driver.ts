@@ -8,12 +8,13 @@ import {
   COMMAND_WORDS,
   COMPLETION_HEADER_WORDS,
   COMPLETION_WORDS,
+  Dispatched,
   Family,
   Op,
   SLOT_BITS,
 } from './binding'
 import { Arena } from './arena'
-import { systemError } from './errors'
+import { invariant, systemError } from './errors'
 import { runTicks } from './ticks'
 
 const SLOT_MASK = (1 << SLOT_BITS) - 1
@@ -59,7 +60,6 @@ export class Driver {
   /** No completion will be delivered any more: what is sent has to be sent at once (W6). */
   isEnding = false
 
-  readonly #binding: Binding
   readonly #commands: Int32Array
   readonly #completions: Int32Array
   readonly #capacity: number
@@ -69,19 +69,25 @@ export class Driver {
   #strays = 0
   /** Endpoints nobody wants, until they are closed. */
   readonly #discarded = new Set<number>()
+  /** The native call asked for: receiver, function and two arguments. */
+  readonly #nativeCall: unknown[] = [undefined, undefined, undefined, undefined]
+  #hasNativeCall = false
+  /** What is to be done after the native call. */
+  #afterNativeCall: (() => void) | undefined
+  /** What waits for its wake completion, in order. */
+  readonly #deferred: (() => void)[] = []
 
   /** Makes a driver on this thread's event loop. Throws a system error when the kernel refuses. */
   constructor(binding: Binding, kind: DriverKind, options: Partial<NativeOptions> = {}) {
     const all = { ...defaultOptions, ...options }
     // Without the means to run ticks between completions, each gets a batch of its own: right, and slower.
     if (runTicks === undefined) all.batchSize = 1
-    const native = binding.createDriver(kind, all, () => this.#dispatch())
+    const native = binding.createDriver(kind, all, () => this.#dispatch(), this.#nativeCall)
     if (typeof native === 'number') {
       throw systemError(native, kind === 'uring' ? 'io_uring_setup' : 'epoll_create1')
     }
     this.kind = kind
     this.native = native
-    this.#binding = binding
     this.#commands = native.commands
     this.#completions = native.completions
     this.#capacity = all.commandCapacity
@@ -158,14 +164,34 @@ export class Driver {
     return this.native.close()
   }
 
-  /** See Binding.callNative. */
+  /**
+   * Calls a method of one of Node's native streams, which calls JavaScript back, once the completion at hand is dealt
+   * with; then `after`. Only for what runs inside a completion, and once in each: see defer. Called from JavaScript
+   * directly, no ticks would run between the callbacks, and an exception would stay pending while the native code goes
+   * on.
+   */
   callNative<Receiver extends object, A, B>(
     receiver: Receiver,
     fn: (this: Receiver, a: A, b: B) => void,
     a: A,
     b: B,
+    after?: () => void,
   ): void {
-    this.#binding.callNative(receiver, fn, a, b)
+    invariant(!this.#hasNativeCall, 'a completion makes one native call')
+    const call = this.#nativeCall
+    call[0] = receiver
+    call[1] = fn
+    call[2] = a
+    call[3] = b
+    this.#hasNativeCall = true
+    this.#afterNativeCall = after
+  }
+
+  /** Calls back from the event loop, soon, as a completion of its own. In the order of the calls. */
+  defer(callback: () => void): void {
+    this.#deferred.push(callback)
+    this.retain()
+    this.queue(Op.wake, 0, 0, 0)
   }
 
   /** A completion that no operation waited for: counted, and nothing else. */
@@ -177,13 +203,16 @@ export class Driver {
    * Delivers the batch. The cursor is stored before each delivery: when a callback throws, the native side reports the
    * exception and calls again, and the rest of the batch follows (E2).
    */
-  #dispatch(): void {
+  #dispatch(): number {
     const completions = this.#completions
     const count = completions[0]!
     let index = completions[1]!
     // After a callback that threw: its ticks, before the next completion.
     if (index > 0) runTicks?.()
-    while (index < count) {
+    this.#continue()
+    while (!this.#hasNativeCall) {
+      if (index >= count) return Dispatched.done
+      if (index === completions[2] && index > 0 && this.#commands[0]! > 0) return Dispatched.submit
       const at = COMPLETION_HEADER_WORDS + index * COMPLETION_WORDS
       const head = completions[at]!
       const id = completions[at + 1]!
@@ -192,11 +221,30 @@ export class Driver {
       completions[1] = ++index
       const endpoint = this.#endpoints[id & SLOT_MASK]
       if (endpoint === undefined || endpoint.id !== id) {
-        this.#drop(head & 0xff, id, result)
+        if (head === Op.wake) this.#wake()
+        else this.#drop(head & 0xff, id, result)
       } else if (endpoint.complete(head & 0xff, result, head >> 8, extra)) {
-        runTicks?.()
+        // A native call is preceded by the end of the scope, which runs them too.
+        if (!this.#hasNativeCall) runTicks?.()
       }
     }
+    this.#hasNativeCall = false
+    const isLast = index >= count && this.#afterNativeCall === undefined
+    return isLast ? Dispatched.call : Dispatched.callAndReturn
+  }
+
+  /** Goes on with what asked for the last native call. */
+  #continue(): void {
+    const after = this.#afterNativeCall
+    if (after === undefined || this.#hasNativeCall) return
+    this.#afterNativeCall = undefined
+    after()
+  }
+
+  #wake(): void {
+    this.release()
+    this.#deferred.shift()!()
+    if (!this.#hasNativeCall) runTicks?.()
   }
 
   #drop(opcode: number, id: number, result: number): void {

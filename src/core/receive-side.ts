@@ -132,11 +132,11 @@ export class ReceiveSide {
       this.#driver.queue(Op.cancel, this.#id, Op.receive, 0)
   }
 
-  /** One item in each immediate, so that ticks run between them as between libuv's callbacks (E2). */
+  /** One item at a time, so that ticks run between them as between libuv's callbacks (E2). */
   #deliverHeldLater(): void {
     if (this.#isDelivering) return
     this.#isDelivering = true
-    setImmediate(() => {
+    this.#driver.defer(() => {
       this.#isDelivering = false
       if (!this.#isReading || this.#isClosed) return
       const held = this.#held.shift()

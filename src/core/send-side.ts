@@ -68,7 +68,7 @@ export class SendSide {
   /** No send may follow: the FIN was asked for. */
   #isShutdown = false
   #isClosed = false
-  /** Callbacks that an immediate will make. */
+  /** Callbacks that were put off. */
   #putOff = 0
   readonly #onIdle: () => void
 
@@ -380,7 +380,7 @@ export class SendSide {
 
   #later(callback: () => void): void {
     this.#putOff++
-    setImmediate(() => {
+    this.#driver.defer(() => {
       this.#putOff--
       try {
         callback()

@@ -10,6 +10,7 @@ import {
   COMMAND_WORDS,
   COMPLETION_HEADER_WORDS,
   COMPLETION_WORDS,
+  Dispatched,
   FLAG_MORE,
   Op,
   loadBinding,
@@ -96,7 +97,11 @@ export class Rig {
   #isClosed = false
 
   constructor(kind: DriverKind, changed: Partial<NativeOptions> = {}) {
-    const made = binding.createDriver(kind, { ...options, ...changed }, () => this.#dispatch())
+    const dispatch = (): number => {
+      this.#dispatch()
+      return Dispatched.done
+    }
+    const made = binding.createDriver(kind, { ...options, ...changed }, dispatch, [])
     if (typeof made === 'number') throw new Error(`createDriver(${kind}) returned ${made}`)
     this.driver = made
     made.setRef(true)

@@ -1,0 +1,150 @@
+/**
+ * The members of net.Socket that put a socket on the active driver: where its handle comes from (connect, happy
+ * eyeballs), how a write reaches the handle, and two ends of it (destroy, reset). They are installed on the prototype of
+ * this package's Socket, and in register mode on net.Socket's own. Presents E1 by leaving everything else to Node; with the
+ * driver 'node' nothing is installed.
+ */
+import * as net from 'node:net'
+import { active } from '../core/active'
+import type { SendEntry } from '../core/channel'
+import { internals, missing } from './node-internals'
+import { PipeHandle, TcpHandle } from './socket-handles'
+import { StreamHandle, isOurs } from './stream-handle'
+import type { SocketInternals } from './stream-handle'
+import { moveTlsClient } from './tls-client'
+
+type Callback = (error?: Error | null) => void
+
+interface ConnectArguments {
+  0: net.NetConnectOpts & { path?: string | null; port?: number; timeout?: number }
+  1: (() => void) | null
+}
+
+/** net.connect's arguments in net.js's normal form. */
+export const { _normalizeArgs: normalizeArgs } = net as unknown as {
+  _normalizeArgs(args: unknown[]): ConnectArguments
+}
+
+/** The members of net.Socket.prototype that ours build on. */
+interface SocketPrototype {
+  connect(this: net.Socket, ...args: unknown[]): net.Socket
+  _writeGeneric(
+    this: net.Socket,
+    isWritev: boolean,
+    data: unknown,
+    encoding: BufferEncoding,
+    callback: Callback,
+  ): void
+  _destroy(this: net.Socket, error: Error | null, callback: Callback): void
+  _reset(this: net.Socket): void
+  resetAndDestroy(this: net.Socket): net.Socket
+  [key: symbol]: (this: net.Socket, handle: object) => void
+}
+
+const { reinitializeHandle } = internals
+const driver = missing === undefined ? active.driver : undefined
+
+/** Node's own members, as they are before anything is installed. */
+const base = ((): SocketPrototype => {
+  const { connect, _writeGeneric, _destroy, _reset, resetAndDestroy, [reinitializeHandle]: given } =
+    net.Socket.prototype as unknown as SocketPrototype
+  return {
+    connect,
+    _writeGeneric,
+    _destroy,
+    _reset,
+    resetAndDestroy,
+    [reinitializeHandle]: given!,
+  }
+})()
+
+const members = {
+  connect(this: net.Socket, ...args: unknown[]): net.Socket {
+    const normalized = isNormalized(args[0]) ? args[0] : normalizeArgs(args)
+    prepareHandle(this as unknown as SocketInternals, normalized[0])
+    return base.connect.call(this, normalized)
+  },
+
+  /** Happy eyeballs gives a socket a fresh TCP handle for each address: ours in its place. */
+  [reinitializeHandle](this: net.Socket, handle: object): void {
+    if (!(handle instanceof internals.TCP)) {
+      base[reinitializeHandle]!.call(this, handle)
+      return
+    }
+    base[reinitializeHandle]!.call(this, new TcpHandle(driver!))
+    handle.close()
+  },
+
+  /** Both _write and _writev come here. Same signature in Node 20 to 26. */
+  _writeGeneric(
+    this: net.Socket,
+    isWritev: boolean,
+    data: unknown,
+    encoding: BufferEncoding,
+    callback: Callback,
+  ): void {
+    const socket = this as unknown as SocketInternals
+    const handle = socket._handle
+    if (socket.connecting || !(handle instanceof StreamHandle)) {
+      base._writeGeneric.call(this, isWritev, data, encoding, callback)
+      return
+    }
+    if (socket._pendingData !== null) {
+      socket._pendingData = null
+      socket._pendingEncoding = ''
+    }
+    socket._unrefTimer()
+    if (isWritev) handle.writeMany(socket, data as SendEntry[], callback)
+    else handle.write(socket, data as Uint8Array | string, encoding, callback)
+  },
+
+  /** What Writable still holds would have been with the kernel on node:net, whose small writes do not wait (W6). */
+  _destroy(this: net.Socket, error: Error | null, callback: Callback): void {
+    const { _handle: handle } = this as unknown as SocketInternals
+    if (handle instanceof StreamHandle) handle.onFlush()
+    base._destroy.call(this, error, callback)
+  },
+
+  /** As Node's, which asks for a handle of its TCP class. */
+  resetAndDestroy(this: net.Socket): net.Socket {
+    const { _handle: handle } = this as unknown as SocketInternals
+    if (!(handle instanceof TcpHandle)) return base.resetAndDestroy.call(this)
+    if (this.connecting) this.once('connect', () => base._reset.call(this))
+    else base._reset.call(this)
+    return this
+  },
+}
+
+/** Puts what `prototype` (net.Socket.prototype, or one that inherits from it) makes on the active driver, if there is one. */
+export function installSocketMembers(prototype: object): void {
+  if (driver === undefined) return
+  for (const key of Reflect.ownKeys(members) as (keyof typeof members)[]) {
+    Object.defineProperty(prototype, key, {
+      value: members[key],
+      writable: true,
+      configurable: true,
+      enumerable: prototype === net.Socket.prototype,
+    })
+  }
+  Object.defineProperty(prototype, isOurs, { value: true })
+}
+
+function isNormalized(args: unknown): args is ConnectArguments {
+  return Array.isArray(args) && Object.getOwnPropertySymbols(args).length > 0
+}
+
+function prepareHandle(socket: SocketInternals, options: ConnectArguments[0]): void {
+  // What net.js refuses or puts off is left to it.
+  if (socket._parent?.connecting || (options.port === undefined && options.path == null)) return
+  if (socket.destroyed) {
+    socket._handle = null
+    socket._peername = null
+    socket._sockname = null
+  }
+  if (socket._handle !== null) {
+    moveTlsClient(socket, driver!)
+    return
+  }
+  const handle = options.path ? new PipeHandle(driver!) : new TcpHandle(driver!)
+  base[reinitializeHandle]!.call(socket, handle)
+}

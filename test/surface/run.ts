@@ -1,0 +1,89 @@
+/**
+ * Starts the program that runs the rows, in one mode with one Node, and collects the results. A row that ends the program
+ * costs its own result only: the program is started again with the rows that are left. Compares nothing.
+ */
+import { spawn } from 'node:child_process'
+import { createInterface } from 'node:readline'
+import { join } from 'node:path'
+
+const program = join(__dirname, 'child.js')
+const runDeadlineMs = 120_000
+
+/** `mode` is that of worlds.js; `driver` is empty where it does not matter. */
+export interface Run {
+  node: string
+  mode: string
+  driver: string
+}
+
+export interface Results {
+  /** The class of a server's handle, which tells whose it is. */
+  handle: string
+  rows: Map<string, unknown>
+}
+
+export interface Theme {
+  theme: string
+  titles: string[]
+}
+
+interface Line {
+  title?: string
+  handle?: string
+  milliseconds?: number
+}
+
+const register = join(__dirname, '..', '..', 'dist', 'src', 'register.js')
+
+/** Runs these rows, and says how each one ended: with a result, a deadline, an exception, or the process. */
+export async function runRows(run: Run, titles: readonly string[]): Promise<Results> {
+  const results: Results = { handle: '', rows: new Map() }
+  let left = titles
+  while (left.length > 0) {
+    const ending = await runOnce(run, left, results)
+    left = left.filter((title) => !results.rows.has(title))
+    const [crashed] = left
+    if (crashed !== undefined) results.rows.set(crashed, { crashed: ending })
+    left = left.slice(1)
+  }
+  return results
+}
+
+async function runOnce(
+  { node, mode, driver }: Run,
+  titles: readonly string[],
+  results: Results,
+): Promise<string> {
+  const flags = mode === 'register' ? ['--require', register] : []
+  const { NODE_OPTIONS: _, URING_NET_DRIVER: __, ...env } = process.env
+  const child = spawn(node, [...flags, program, mode, JSON.stringify(titles)], {
+    env: driver === '' ? env : { ...env, URING_NET_DRIVER: driver },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: runDeadlineMs,
+    killSignal: 'SIGKILL',
+  })
+  let stderr = ''
+  child.stderr.on('data', (data: Buffer) => (stderr += data.toString()))
+  createInterface(child.stdout).on('line', (line) => {
+    const { title, milliseconds: _, ...result } = JSON.parse(line) as Line
+    if (title !== undefined) results.rows.set(title, result)
+    else if (result.handle !== undefined) results.handle = result.handle
+  })
+  return new Promise((resolve) => {
+    child.on('close', (code, signal) => resolve(`${signal ?? code}: ${stderr.slice(-400)}`))
+  })
+}
+
+/** At most so many of them at the same time. */
+export async function inTurn<T>(limit: number, tasks: readonly (() => Promise<T>)[]): Promise<T[]> {
+  const results: T[] = []
+  let next = 0
+  const worker = async (): Promise<void> => {
+    while (next < tasks.length) {
+      const index = next++
+      results[index] = await tasks[index]!()
+    }
+  }
+  await Promise.all(Array.from({ length: limit }, worker))
+  return results
+}
