@@ -1,6 +1,7 @@
 // Table of contents of the addon: its exports, what it keeps per environment, and how an
 // environment's drivers end with it. One addon serves several drivers in one environment (module
 // registries of a test runner) and every worker.
+#include <fcntl.h>
 #include <napi.h>
 #include <sys/utsname.h>
 #include <uv.h>
@@ -165,6 +166,12 @@ Napi::Value CreateDriver(const Napi::CallbackInfo& info) {
   return EnvironmentOf(info)->CreateDriver(info);
 }
 
+Napi::Value Duplicate(const Napi::CallbackInfo& info) {
+  const int32_t fd = info[0].IsNumber() ? info[0].As<Napi::Number>().Int32Value() : -1;
+  const int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  return Napi::Number::New(info.Env(), copy == -1 ? -errno : copy);
+}
+
 Napi::Object Constants(Napi::Env env) {
   const std::pair<const char*, int32_t> numbers[] = {
       {"COMMAND_HEADER_WORDS", kCommandHeaderWords},
@@ -197,6 +204,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("contractVersion", kContractVersion);
   exports.Set("constants", Constants(env));
   exports.Set("probe", Napi::Function::New<Probe>(env, "probe", environment));
+  exports.Set("duplicate", Napi::Function::New<Duplicate>(env, "duplicate"));
   exports.Set("createDriver", Napi::Function::New<CreateDriver>(env, "createDriver", environment));
   return exports;
 }

@@ -31,6 +31,9 @@ enum Op : int32_t {
 // Operations that can be in flight: kReceive .. kConnect.
 inline constexpr int32_t kOperationMax = kConnect;
 
+inline constexpr int32_t kCloseReset = 1;
+inline constexpr int32_t kCloseUnread = 2;
+
 inline constexpr int32_t kFlagMore = 1;
 
 // What dispatch answers.

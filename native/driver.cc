@@ -15,7 +15,7 @@ namespace uring_net {
 namespace {
 
 // Batches per loop turn: bounded, so that timers and other handles get their share.
-constexpr int kRoundsPerPrepare = 8;
+constexpr int kRoundsPerTurn = 8;
 constexpr int kBatchesPerPoll = 4;
 
 // Times that a batch is put off for what its first completions led to.
@@ -128,6 +128,13 @@ bool Driver::Run(const Command& command) {
   }
   if (command.opcode == kResume) return RunResume(slots_.Find(command.id), command.a);
   Slot* slot = FindOpen(command.id);
+  if (slot == nullptr && command.opcode == kClose) {
+    Slot* closing = slots_.Find(command.id);
+    if (closing != nullptr && closing->life == Life::kClosing) {
+      MarkReset(*closing, command.a);
+      return true;
+    }
+  }
   if (slot == nullptr) {
     Refuse(command, -EBADF);
     return true;
@@ -155,7 +162,7 @@ bool Driver::Run(const Command& command) {
       if (command.a < kReceive || command.a > kOperationMax) error = -EINVAL;
       break;
     case kClose:
-      if (command.a != 0 && command.a != 1) error = -EINVAL;
+      if (command.a < 0 || command.a > kCloseUnread) error = -EINVAL;
       break;
   }
   if (error != 0) {
@@ -171,7 +178,7 @@ bool Driver::Run(const Command& command) {
       StartCancel(*slot, command.a);
       return true;
     case kClose:
-      return RunClose(*slot, command.a == 1);
+      return RunClose(*slot, command.a);
     case kShutdown:
       // IORING_OP_SHUTDOWN always goes through a kernel worker thread; the call itself does not
       // wait.
@@ -229,14 +236,21 @@ bool Driver::RunResume(Slot* slot, int32_t op) {
   return true;
 }
 
-bool Driver::RunClose(Slot& slot, bool reset) {
+// SO_LINGER belongs to the open file description: what others hold is not reset unasked.
+void Driver::MarkReset(Slot& slot, int32_t how) {
+  if (how == kCloseReset || (how == kCloseUnread && !slot.adopted && !slot.exposed)) {
+    slot.reset = true;
+  }
+}
+
+bool Driver::RunClose(Slot& slot, int32_t how) {
   constexpr int32_t cancellable[] = {kReceive, kSend, kAccept, kConnect};
   if (!Room(std::size(cancellable))) return false;
   slot.life = Life::kClosing;
-  slot.reset = reset;
+  MarkReset(slot, how);
   // While an accept is in flight the kernel keeps the listening socket alive beyond close(2), and
-  // it would go on taking connections. The description of an adopted one may be in use elsewhere.
-  if (slot.listening && !slot.adopted) shutdown(slot.fd, SHUT_RDWR);
+  // it would go on taking connections. Not when somebody else may hold the socket, too.
+  if (slot.listening && !slot.adopted && !slot.exposed) shutdown(slot.fd, SHUT_RDWR);
   if (!slot.path.empty()) {
     // Before the descriptor is closed, so that a successor's new socket of that name is not
     // removed.
@@ -249,27 +263,51 @@ bool Driver::RunClose(Slot& slot, bool reset) {
     StartCancel(slot, op);
   }
   FinishClose(slot);
-  if (slot.in_flight > 0 && !reset && !slot.listening) closing_.push_back(slot.id);
+  if (slot.in_flight > 0) began_closing_ = true;
+  if (slot.in_flight > 0 && !slot.listening) closing_.push_back(slot.id);
   return true;
 }
 
 void Driver::FlushAll() {
   Flush();
-  for (const int32_t id : closing_) {
-    if (Slot* slot = slots_.Find(id)) EndStream(*slot);
-  }
+  EndStreams();
   closing_.clear();
+}
+
+void Driver::EndStreams() {
+  const auto ended = [this](int32_t id) {
+    Slot* slot = slots_.Find(id);
+    return slot == nullptr || EndStream(*slot);
+  };
+  closing_.erase(std::remove_if(closing_.begin(), closing_.end(), ended), closing_.end());
 }
 
 // The descriptor of a closing connection stays open until its operations have ended. What arrives
 // meanwhile would make close(2) reset the connection, though nothing was unread when the close was
 // asked for. So the FIN goes out now, as with a descriptor that is closed at once.
-void Driver::EndStream(Slot& slot) {
-  if (slot.life != Life::kClosing || slot.adopted || slot.exposed) return;
-  if (!slot.idle(kSend) && !SendIsWhole(slot)) return;
+// False: bytes are on their way into the socket, and have to be there first.
+bool Driver::EndStream(Slot& slot) {
+  if (slot.life != Life::kClosing || slot.reset || slot.adopted || slot.exposed) return true;
+  if (!slot.idle(kSend) && !SendIsWhole(slot)) return false;
   int unread = 0;
-  if (ioctl(slot.fd, FIONREAD, &unread) == 0 && unread == 0) shutdown(slot.fd, SHUT_WR);
+  if (IsUnread(slot)) {
+    MarkReset(slot, kCloseUnread);
+  } else if (ioctl(slot.fd, FIONREAD, &unread) == 0 && unread == 0) {
+    shutdown(slot.fd, SHUT_WR);
+  }
+  return true;
 }
+
+// Whether bytes were received that JavaScript has not seen.
+bool Driver::IsUnread(const Slot& slot) const {
+  const int32_t count = std::min<int32_t>(completions_[0], options_.batch_size);
+  for (int32_t i = std::max(completions_[1], 0); dispatching_ && i < count; ++i) {
+    const int32_t* words = completions_ + kCompletionHeaderWords + i * kCompletionWords;
+    if (words[1] == slot.id && (words[0] & 0xff) == kReceive && words[2] > 0) return true;
+  }
+  return HasReceived(slot);
+}
+
 
 // C1, C4: the descriptor goes only after the last completion of every operation on it.
 void Driver::FinishClose(Slot& slot) {
@@ -277,7 +315,40 @@ void Driver::FinishClose(Slot& slot) {
   if (slot.reset) SetResetOnClose(slot.fd);
   CloseDescriptor(slot);
   slot.life = Life::kClosed;
-  posted_.push_back({kClose, 0, slot.id, 0, 0, Effect::kFreesSlot});
+  AnnounceClosed(slot);
+}
+
+// As libuv tells of what uv_close has closed: in the loop's closing phase, after immediates.
+void Driver::AnnounceClosed(const Slot& slot) {
+  closed_ids_.push_back(slot.id);
+  if (awaits_closing_phase_ || closed_) return;
+  awaits_closing_phase_ = true;
+  ++handles_open_;
+  uv_idle_init(loop_, &closing_phase_);
+  closing_phase_.data = this;
+  uv_close(reinterpret_cast<uv_handle_t*>(&closing_phase_), OnClosingPhase);
+}
+
+void Driver::OnClosingPhase(uv_handle_t* handle) {
+  auto* driver = static_cast<Driver*>(handle->data);
+  driver->awaits_closing_phase_ = false;
+  if (!driver->closed_) driver->DeliverClosed();
+  OnHandleClosed(handle);
+}
+
+void Driver::DeliverClosed() {
+  // What is closed by these callbacks is told in the next turn.
+  size_t left = closed_ids_.size();
+  while (left > 0 && !closed_) {
+    StartBatch();
+    for (; left > 0 && !BatchFull(); --left) {
+      Emit({kClose, 0, closed_ids_.front(), 0, 0, Effect::kFreesSlot});
+      closed_ids_.pop_front();
+    }
+    SealBatch();
+    Dispatch();
+  }
+  if (!closed_) Submit();
 }
 
 void Driver::CloseDescriptor(Slot& slot) {
@@ -318,8 +389,14 @@ void Driver::Emit(const Completion& completion) {
   } else {
     others_.push_back(completion);
   }
+  Slot* slot = completion.effect != Effect::kNone || completion.opcode == kReceive
+                   ? slots_.Find(completion.id)
+                   : nullptr;
+  if (slot != nullptr && slot->life == Life::kClosing && completion.opcode == kReceive &&
+      completion.result > 0) {
+    MarkReset(*slot, kCloseUnread);
+  }
   if (completion.effect == Effect::kNone) return;
-  Slot* slot = slots_.Find(completion.id);
   URING_CHECK(slot != nullptr);
   if (completion.effect == Effect::kFreesSlot) {
     slots_.Release(*slot);
@@ -386,9 +463,20 @@ void Driver::OnPoll(uv_poll_t* handle, int, int) {
   for (int i = 0; i < kBatchesPerPoll && !driver->closed_; ++i) {
     if (driver->Deliver() < static_cast<int>(driver->options_.batch_size)) break;
   }
+  if (driver->closed_) return;
   // What the batch commanded goes out now, not after the rest of the loop's turn: no other callback
   // adds to it.
-  if (!driver->closed_) driver->Submit();
+  driver->Submit();
+  driver->DeliverPosted();
+}
+
+// What must not wait for the loop's next turn. Wakes come before this turn's immediates: a TLSWrap
+// is told that its write is done before it goes on by an immediate of its own. What was closed is
+// told of in this turn's closing phase, if its operations end now.
+void Driver::DeliverPosted() {
+  for (int i = 0; i < kRoundsPerTurn && !closed_ && (began_closing_ || has_posted()); ++i) {
+    if (Deliver() > 0 && !closed_) Submit();
+  }
 }
 
 void Driver::Turn() {
@@ -396,23 +484,26 @@ void Driver::Turn() {
   uv_idle_stop(&idle_);
   // With immediates or due timers waiting, completions can wait for the next turn; otherwise
   // answering them here saves a trip through the poll phase.
-  int rounds = uv_backend_timeout(loop_) == 0 ? 1 : kRoundsPerPrepare;
-  do {
-    Submit();
-    if (Deliver() == 0) break;
-  } while (!closed_ && --rounds > 0);
+  int rounds = uv_backend_timeout(loop_) == 0 ? 1 : kRoundsPerTurn;
+  Submit();
+  while (rounds-- > 0 && Deliver() > 0 && !closed_) Submit();
+  DeliverPosted();
   if (closed_) return;
-  if (CommandsQueued()) Submit();
   if (has_posted() || has_deferred() || HasUnannouncedWork()) uv_idle_start(&idle_, OnIdle);
 }
 
-// Gathers one batch and gives it to JavaScript. Returns its size.
-int Driver::Deliver() {
-  URING_CHECK(!dispatching_ && !closed_);
+void Driver::StartBatch() {
   first_ = 0;
   others_.clear();
   failed_.clear();
   closes_.clear();
+}
+
+// Gathers one batch and gives it to JavaScript. Returns its size.
+int Driver::Deliver() {
+  began_closing_ = false;
+  URING_CHECK(!dispatching_ && !closed_);
+  StartBatch();
   Gather();
   SealBatch();
   const uint64_t before = counters_.completions;

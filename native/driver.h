@@ -104,6 +104,7 @@ class Driver {
 
   // The interface of binding.ts, argument types already checked.
   void Submit();
+  void Take();
   void SetRef(bool on);
   int Open(int32_t family);
   int Adopt(int32_t fd);
@@ -115,6 +116,7 @@ class Driver {
   int Name(int32_t id, bool peer, SocketName* out);
   int Descriptor(int32_t id);
   int32_t SendNow(int32_t id, const uint8_t* bytes, uint32_t length);
+  int32_t SendBlock(int32_t id, int32_t offset, int32_t length);
   int32_t Unsent(int32_t id);
   int32_t Offer(int32_t id, const uint8_t* bytes, uint32_t length);
   Counters Stats();
@@ -160,6 +162,8 @@ class Driver {
   virtual bool HasUnannouncedWork() const = 0;
   // Whether the kernel has taken the whole send in flight, although its completion was not emitted.
   virtual bool SendIsWhole(const Slot& slot) const = 0;
+  // Whether bytes were received whose completion was not emitted.
+  virtual bool HasReceived(const Slot&) const { return false; }
   // The poll descriptor became readable.
   virtual void OnReadable() {}
   // About to close a descriptor.
@@ -212,31 +216,41 @@ class Driver {
   static void OnPrepare(uv_prepare_t* handle);
   static void OnPoll(uv_poll_t* handle, int status, int events);
   static void OnHandleClosed(uv_handle_t* handle);
+  static void OnClosingPhase(uv_handle_t* handle);
 
   void Turn();
   int Deliver();
+  void DeliverPosted();
   void Dispatch();
   bool ReportException();
   static napi_value RunBatch(napi_env env, napi_callback_info info);
   Dispatched RunBatch();
   void MakeNativeCall();
+  void StartBatch();
   void SealBatch();
   void SubmitBetween(bool last);
   bool CommandsQueued() const { return commands_[0] != 0 || !deferred_.empty(); }
   uint32_t CommandCount() const;
   void TakeCommands();
   bool Run(const Command& command);
-  bool RunClose(Slot& slot, bool reset);
+  bool RunClose(Slot& slot, int32_t how);
+  void MarkReset(Slot& slot, int32_t how);
   bool RunResume(Slot* slot, int32_t op);
   void Refuse(const Command& command, int error);
   void FinishClose(Slot& slot);
   void FlushAll();
-  void EndStream(Slot& slot);
+  void AnnounceClosed(const Slot& slot);
+  void DeliverClosed();
+  void EndStreams();
+  bool EndStream(Slot& slot);
+  bool IsUnread(const Slot& slot) const;
   void CloseDescriptor(Slot& slot);
   void EndOperation(Slot& slot, int32_t op);
   void StopHandles();
   void DropReferences(bool detach);
   Slot* FindOpen(int32_t id);
+  int32_t TrySendNow(Slot* slot, const uint8_t* bytes, uint32_t length);
+  void BeginRest(Slot& slot, SendProgress rest);
   bool HasQueuedWrite(int32_t id) const;
 
   napi_env env_;
@@ -258,6 +272,9 @@ class Driver {
   std::deque<Completion> posted_;
   // Connections whose close waits for operations to end.
   std::vector<int32_t> closing_;
+  bool began_closing_ = false;
+  // Endpoints that are closed; told in the loop's closing phase.
+  std::deque<int32_t> closed_ids_;
   // The batch under construction: what comes first is written in place, the rest is appended when
   // it is sealed.
   uint32_t first_ = 0;
@@ -272,6 +289,9 @@ class Driver {
   uv_prepare_t prepare_;
   // Active while there is unannounced work: keeps the loop from sleeping.
   uv_idle_t idle_;
+  // Never started: closed to be called back in the loop's closing phase.
+  uv_idle_t closing_phase_;
+  bool awaits_closing_phase_ = false;
   uv_loop_t* loop_ = nullptr;
   int handles_open_ = 0;
 

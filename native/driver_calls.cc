@@ -19,6 +19,11 @@ void Driver::Submit() {
   FlushAll();
 }
 
+void Driver::Take() {
+  if (CommandsQueued()) TakeCommands();
+  EndStreams();
+}
+
 void Driver::SetRef(bool on) {
   auto* handle = reinterpret_cast<uv_handle_t*>(&poll_);
   on ? uv_ref(handle) : uv_unref(handle);
@@ -132,13 +137,11 @@ bool Driver::HasQueuedWrite(int32_t id) const {
                      [&](const Command& c) { return writes(c.opcode, c.id); });
 }
 
-int32_t Driver::SendNow(int32_t id, const uint8_t* bytes, uint32_t length) {
-  Slot* slot = FindOpen(id);
+// How many bytes the kernel took, 0 also when it took none now, or -errno.
+int32_t Driver::TrySendNow(Slot* slot, const uint8_t* bytes, uint32_t length) {
   if (slot == nullptr) return -EBADF;
-  if (!slot->idle(kSend) || HasQueuedWrite(id)) return -EALREADY;
+  if (!slot->idle(kSend) || HasQueuedWrite(slot->id)) return -EALREADY;
   if (!slot->idle(kShutdown)) return -EBUSY;
-  // Refused before the first byte is sent: a refusal leaves the stream intact.
-  if (counters_.heap_bytes + length > options_.heap_bytes_max) return -ENOBUFS;
   // Lifetime: the kernel copies within the call and keeps nothing.
   ssize_t taken;
   do {
@@ -150,8 +153,26 @@ int32_t Driver::SendNow(int32_t id, const uint8_t* bytes, uint32_t length) {
     taken = 0;
   }
   counters_.bytes_sent += static_cast<uint64_t>(taken);
+  return static_cast<int32_t>(taken);
+}
+
+// A send that the kernel has taken the beginning of goes on as an operation.
+void Driver::BeginRest(Slot& slot, SendProgress rest) {
+  slot.send = std::move(rest);
+  slot.Begin(kSend);
+  ++counters_.in_flight;
+  ++counters_.submissions;
+  Resume(slot, kSend);
+}
+
+int32_t Driver::SendNow(int32_t id, const uint8_t* bytes, uint32_t length) {
+  // Refused before the first byte is sent: a refusal leaves the stream intact.
+  if (counters_.heap_bytes + length > options_.heap_bytes_max) return -ENOBUFS;
+  Slot* slot = FindOpen(id);
+  const int32_t taken = TrySendNow(slot, bytes, length);
+  if (taken < 0) return taken;
   const uint32_t rest = length - static_cast<uint32_t>(taken);
-  if (rest == 0) return static_cast<int32_t>(length);
+  if (rest == 0) return taken;
   HeapBlock block;
   block.bytes.reset(static_cast<uint8_t*>(std::malloc(rest)));
   if (!block.bytes) return -ENOMEM;
@@ -159,12 +180,21 @@ int32_t Driver::SendNow(int32_t id, const uint8_t* bytes, uint32_t length) {
   std::memcpy(block.bytes.get(), bytes + taken, rest);
   counters_.heap_bytes += rest;
   const uint8_t* start = block.bytes.get();
-  slot->send = SendProgress{start, rest, 0, std::move(block)};
-  slot->Begin(kSend);
-  ++counters_.in_flight;
-  ++counters_.submissions;
-  Resume(*slot, kSend);
-  return static_cast<int32_t>(taken);
+  BeginRest(*slot, SendProgress{start, rest, 0, std::move(block)});
+  return taken;
+}
+
+int32_t Driver::SendBlock(int32_t id, int32_t offset, int32_t length) {
+  if (offset < 0 || length <= 0 ||
+      static_cast<size_t>(offset) + static_cast<size_t>(length) > arena_->size()) {
+    return -EINVAL;
+  }
+  Slot* slot = FindOpen(id);
+  const uint8_t* start = arena_->data() + offset;
+  const int32_t taken = TrySendNow(slot, start, static_cast<uint32_t>(length));
+  if (taken < 0 || taken == length) return taken;
+  BeginRest(*slot, SendProgress{start + taken, static_cast<uint32_t>(length - taken), 0, {}});
+  return taken;
 }
 
 int32_t Driver::Unsent(int32_t id) {

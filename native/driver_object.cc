@@ -1,10 +1,12 @@
 // A driver as a JavaScript object; see driver_object.h.
 #include "driver_object.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cmath>
 #include <limits>
 #include <string>
+#include <utility>
 
 namespace uring_net {
 
@@ -33,6 +35,19 @@ bool ReadInt(const Napi::Value& value, int32_t* out) {
   return true;
 }
 
+bool ReadInt(napi_env env, napi_value value, int32_t* out) {
+  double number;
+  if (napi_get_value_double(env, value, &number) != napi_ok) return false;
+  *out = static_cast<int32_t>(std::clamp<double>(number, INT32_MIN, INT32_MAX));
+  return *out == number;
+}
+
+// Whether a range that is not empty lies in `size` bytes.
+bool IsRange(int32_t offset, int32_t length, size_t size) {
+  return offset >= 0 && length > 0 && static_cast<size_t>(offset) <= size &&
+         static_cast<size_t>(length) <= size - static_cast<size_t>(offset);
+}
+
 bool ReadBool(const Napi::Value& value, bool* out) {
   if (!value.IsBoolean()) return false;
   *out = value.As<Napi::Boolean>().Value();
@@ -49,6 +64,11 @@ Napi::Value Number(const Info& info, double value) { return Napi::Number::New(in
 
 Napi::Value Submit(const Info& info) {
   if (Driver* driver = DriverOf(info)) driver->Submit();
+  return info.Env().Undefined();
+}
+
+Napi::Value Take(const Info& info) {
+  if (Driver* driver = DriverOf(info)) driver->Take();
   return info.Env().Undefined();
 }
 
@@ -144,7 +164,7 @@ Napi::Value Descriptor(const Info& info) {
   return Number(info, ReadInt(info[0], &id) ? driver->Descriptor(id) : -EINVAL);
 }
 
-// The arguments (id, bytes, offset, length) of sendNow and offer. False: they are not what they
+// The arguments (id, bytes, offset, length) of offer. False: they are not what they
 // must be.
 bool ReadBytes(const Info& info, int32_t* id, uint8_t** start, uint32_t* count) {
   int32_t offset, length;
@@ -160,23 +180,53 @@ bool ReadBytes(const Info& info, int32_t* id, uint8_t** start, uint32_t* count) 
       type != napi_uint8_array) {
     return false;
   }
-  if (offset < 0 || length <= 0 || static_cast<size_t>(offset) > size ||
-      static_cast<size_t>(length) > size - static_cast<size_t>(offset)) {
-    return false;
-  }
+  if (!IsRange(offset, length, size)) return false;
   *start = static_cast<uint8_t*>(bytes) + offset;
   *count = static_cast<uint32_t>(length);
   return true;
 }
 
-Napi::Value SendNow(const Info& info) {
-  int32_t id;
-  uint8_t* start;
-  uint32_t count;
-  Driver* driver = DriverOf(info);
-  if (driver == nullptr) return Number(info, -EBADF);
-  if (!ReadBytes(info, &id, &start, &count)) return Number(info, -EINVAL);
-  return Number(info, driver->SendNow(id, start, count));
+// Plain Node-API: every write comes through here.
+napi_value SendNow(napi_env env, napi_callback_info info) {
+  napi_value arguments[4];
+  size_t count = 4;
+  void* data = nullptr;
+  int32_t id, offset, length;
+  napi_typedarray_type type;
+  size_t size = 0;
+  void* bytes = nullptr;
+  int32_t result = -EINVAL;
+  if (napi_get_cb_info(env, info, &count, arguments, nullptr, &data) == napi_ok &&
+      ReadInt(env, arguments[0], &id) &&
+      napi_get_typedarray_info(env, arguments[1], &type, &size, &bytes, nullptr, nullptr) ==
+          napi_ok &&
+      type == napi_uint8_array && ReadInt(env, arguments[2], &offset) &&
+      ReadInt(env, arguments[3], &length) && IsRange(offset, length, size)) {
+    Driver* driver = static_cast<DriverHandle*>(data)->driver;
+    result = driver == nullptr ? -EBADF
+                               : driver->SendNow(id, static_cast<uint8_t*>(bytes) + offset,
+                                                 static_cast<uint32_t>(length));
+  }
+  napi_value answer = nullptr;
+  napi_create_int32(env, result, &answer);
+  return answer;
+}
+
+napi_value SendBlock(napi_env env, napi_callback_info info) {
+  napi_value arguments[3];
+  size_t count = 3;
+  void* data = nullptr;
+  int32_t id, offset, length;
+  int32_t result = -EINVAL;
+  if (napi_get_cb_info(env, info, &count, arguments, nullptr, &data) == napi_ok &&
+      ReadInt(env, arguments[0], &id) && ReadInt(env, arguments[1], &offset) &&
+      ReadInt(env, arguments[2], &length)) {
+    Driver* driver = static_cast<DriverHandle*>(data)->driver;
+    result = driver == nullptr ? -EBADF : driver->SendBlock(id, offset, length);
+  }
+  napi_value answer = nullptr;
+  napi_create_int32(env, result, &answer);
+  return answer;
 }
 
 Napi::Value Unsent(const Info& info) {
@@ -295,6 +345,7 @@ Napi::Value MakeDriverObject(Napi::Env env, DriverHandle* handle) {
     return Napi::Value();
   }
   object.Set("submit", Napi::Function::New<Submit>(env, "submit", handle));
+  object.Set("take", Napi::Function::New<Take>(env, "take", handle));
   object.Set("setRef", Napi::Function::New<SetRef>(env, "setRef", handle));
   object.Set("open", Napi::Function::New<Open>(env, "open", handle));
   object.Set("adopt", Napi::Function::New<Adopt>(env, "adopt", handle));
@@ -307,7 +358,13 @@ Napi::Value MakeDriverObject(Napi::Env env, DriverHandle* handle) {
   object.Set("fd", Napi::Function::New<Descriptor>(env, "fd", handle));
   object.Set("unsent", Napi::Function::New<Unsent>(env, "unsent", handle));
   object.Set("offer", Napi::Function::New<Offer>(env, "offer", handle));
-  object.Set("sendNow", Napi::Function::New<SendNow>(env, "sendNow", handle));
+  const std::pair<const char*, napi_callback> plain[] = {{"sendNow", SendNow},
+                                                         {"sendBlock", SendBlock}};
+  for (const auto& [name, callback] : plain) {
+    napi_value function = nullptr;
+    napi_create_function(env, name, NAPI_AUTO_LENGTH, callback, handle, &function);
+    object.Set(name, function);
+  }
   object.Set("view", Napi::Function::New<View>(env, "view", handle));
   object.Set("detach", Napi::Function::New<Detach>(env, "detach", handle));
   object.Set("stats", Napi::Function::New<Stats>(env, "stats", handle));

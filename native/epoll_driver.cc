@@ -39,7 +39,9 @@ int EpollDriver::Register(Slot& slot) {
   // needed after this.
   event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
   event.data.u64 = static_cast<uint32_t>(slot.id);
-  if (epoll_ctl(epoll_, EPOLL_CTL_ADD, slot.fd, &event) == -1) return -errno;
+  // A socket that was adopted before it listens is known already.
+  const int operation = slot.registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
+  if (epoll_ctl(epoll_, operation, slot.fd, &event) == -1) return -errno;
   slot.registered = true;
   // A new connection can take bytes. What it has for us is reported by the first harvest.
   slot.writable = !slot.listening && slot.idle(kConnect);

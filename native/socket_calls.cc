@@ -54,7 +54,8 @@ class NonblockingScope {
 int ParseUnix(std::string_view text, Address* out) {
   auto* un = reinterpret_cast<sockaddr_un*>(&out->storage);
   if (text.empty()) return -EINVAL;
-  if (text.size() > sizeof(un->sun_path)) return -ENAMETOOLONG;
+  // As libuv, which does not truncate for Node (UV_PIPE_NO_TRUNCATE).
+  if (text.size() > sizeof(un->sun_path)) return -EINVAL;
   const bool abstract = text[0] == '\0';
   // A path with a NUL inside would silently name another file.
   if (!abstract && text.find('\0') != std::string_view::npos) return -EINVAL;

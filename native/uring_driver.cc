@@ -331,6 +331,15 @@ bool UringDriver::SendIsWhole(const Slot& slot) const {
   return false;
 }
 
+bool UringDriver::HasReceived(const Slot& slot) const {
+  unsigned head;
+  io_uring_cqe* cqe;
+  io_uring_for_each_cqe(&ring_, head, cqe) {
+    if (cqe->user_data == Tag(kReceive, slot.id) && cqe->res > 0) return true;
+  }
+  return false;
+}
+
 // --- teardown ---
 
 int UringDriver::Drain() {

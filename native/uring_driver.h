@@ -34,6 +34,7 @@ class UringDriver final : public Driver {
     reserve_.Recycle();
   }
   bool HasUnannouncedWork() const override { return io_uring_sq_ready(&ring_) > 0; }
+  bool HasReceived(const Slot& slot) const override;
   bool SendIsWhole(const Slot& slot) const override;
   int Drain() override;
   void Teardown(bool keep_mapped) override;

@@ -6,9 +6,12 @@
  * As with node:net, every export may be replaced by who has to (instrumentation does): they are plain properties.
  */
 import nodeNet = require('node:net')
+import { installHandOver } from './adapters/hand-over'
 import * as server from './adapters/net-server'
 import * as socket from './adapters/net-socket'
 import { driver as presented } from './adapters/presented-driver'
+
+installHandOver()
 
 export const driver = presented
 export const attach = server.attach

@@ -4,8 +4,12 @@
  * export, so it does not matter how a program imports them. Prints nothing; with the driver 'node' it does nothing.
  */
 import * as net from 'node:net'
+import { installHandOver } from './adapters/hand-over'
 import { installServerMembers } from './adapters/net-server'
 import { installSocketMembers } from './adapters/socket-members'
+import { installTlsMembers } from './adapters/tls-client'
 
 installSocketMembers(net.Socket.prototype)
 installServerMembers()
+installTlsMembers()
+installHandOver()

@@ -8,6 +8,7 @@ import * as net from 'node:net'
 import { active } from '../core/active'
 import { missing } from './node-internals'
 import { Socket, inherit } from './net-socket'
+import { adoptConnection, adoptServer, isClusterWorker, isShared } from './cluster-worker'
 import { PipeServerHandle, ServerHandle, TcpServerHandle } from './server-handle'
 import type { OnConnection } from './server-handle'
 
@@ -36,42 +37,70 @@ interface ServerInternals extends net.Server {
   blockList?: unknown
 }
 
+/** net.js's listen, where the handle comes from. */
 const base = (net.Server.prototype as ServerInternals)._listen2
 const driver = missing === undefined ? active.driver : undefined
 
 /** For servers of a program that was never told: what they accept are net.Sockets, which are on the driver themselves. */
-const listenEverywhere: Listen2 = function (address, port, addressType, backlog, fd, flags) {
-  const server = this as ServerInternals
-  // A handle that is there already comes from the cluster primary or from the caller; a descriptor stays libuv's.
-  if (server._handle === null && typeof fd !== 'number') {
-    const handle = createHandle(address, port ?? 0, addressType ?? 4, flags ?? 0)
-    if (typeof handle === 'object') server._handle = handle
-  }
-  base.call(this, address, port, addressType, backlog, fd, flags)
+const listenEverywhere: Listen2 = function (...args) {
+  listen2(this as ServerInternals, args)
+  const handle = (this as ServerInternals)._handle
+  if (isShared(handle)) connectThrough(handle, (status, accepted, nodes) => nodes(status, accepted))
 }
 
 /** For servers that were put on the driver: what they accept are this package's Sockets. */
 const listenOnDriver: Listen2 = function (...args) {
-  listenEverywhere.call(this, ...args)
-  const { _handle: handle } = this as ServerInternals
-  if (handle instanceof ServerHandle) connectThrough(this as ServerInternals, handle)
+  const server = this as ServerInternals
+  listen2(server, args)
+  const handle = server._handle
+  if (!(handle instanceof ServerHandle) && !isShared(handle)) return
+  // What is more than a plain connection (errors, drops, block lists) is left to net.js's own onconnection.
+  connectThrough(handle, (status, accepted, nodes) => {
+    const isPlain = server.maxConnections == null && server.blockList === undefined
+    if (status !== 0 || accepted === undefined || !isPlain) nodes(status, accepted)
+    else connected(server, accepted)
+  })
+}
+
+/** net.js's own, after the handle was put in place. A descriptor and a handle that the program gives stay libuv's. */
+function listen2(server: ServerInternals, args: Parameters<Listen2>): void {
+  const [address, port, addressType, backlog, fd, flags] = args
+  const made =
+    server._handle === null && typeof fd !== 'number'
+      ? createHandle(address, port ?? 0, addressType ?? 4, flags ?? 0)
+      : undefined
+  if (made !== undefined) {
+    server._handle = made.handle
+    base.call(server, made.address, port, made.addressType, backlog, fd, flags)
+    return
+  }
+  if (server._handle !== null && isClusterWorker()) {
+    server._handle = adoptServer(server._handle) ?? server._handle
+  }
+  base.call(server, ...args)
+}
+
+interface Listening {
+  onconnection: OnConnection | undefined
+}
+
+/** Gives what `handle` accepts to `accept`, with net.js's function as the last argument. */
+function connectThrough(
+  handle: Listening,
+  accept: (
+    status: number,
+    accepted: object | undefined,
+    nodes: (status: number, accepted?: object) => void,
+  ) => void,
+): void {
+  const nodes = handle.onconnection
+  handle.onconnection = function (this: ServerHandle, status, accepted) {
+    const ours = accepted === undefined ? undefined : (adoptConnection(accepted) ?? accepted)
+    accept(status, ours, (...args) => nodes?.call(this, ...args))
+  }
 }
 
 const serverSocketChannel = channel('net.server.socket')
-
-/**
- * Has accepted sockets built as instances of this package's Socket. What is more than that (errors, drops, block lists)
- * is left to net.js's own onconnection.
- */
-function connectThrough(server: ServerInternals, handle: ServerHandle): void {
-  const nodes = handle.onconnection
-  const ours: OnConnection = function (this: ServerHandle, status, accepted) {
-    const isPlain = server.maxConnections == null && server.blockList === undefined
-    if (status !== 0 || accepted === undefined || !isPlain) nodes?.call(this, status, accepted)
-    else connected(server, accepted)
-  }
-  handle.onconnection = ours
-}
 
 function connected(server: ServerInternals, handle: object): void {
   const options = {
@@ -93,19 +122,36 @@ function connected(server: ServerInternals, handle: object): void {
   if (serverSocketChannel.hasSubscribers) serverSocketChannel.publish({ socket })
 }
 
+interface Made {
+  handle: ServerHandle
+  address: string | null
+  addressType: number | null
+}
+
+/** Undefined when the handle cannot be made here: net.js's own attempt tells why, or succeeds. */
 function createHandle(
   address: string | null,
   port: number,
   addressType: number,
   flags: number,
-): ServerHandle | number {
-  if (driver === undefined) return 0
-  if (port === -1 && addressType === -1) return PipeServerHandle.create(driver, address ?? '')
-  if (address) {
-    return TcpServerHandle.create(driver, addressType === 6 ? 6 : 4, address, port, flags)
+): Made | undefined {
+  if (driver === undefined) return undefined
+  if (port === -1 && addressType === -1) {
+    const handle = PipeServerHandle.create(driver, address ?? '')
+    return typeof handle === 'object' ? { handle, address, addressType } : undefined
   }
-  const any = TcpServerHandle.create(driver, 6, '::', port, flags)
-  return typeof any === 'object' ? any : TcpServerHandle.create(driver, 4, '0.0.0.0', port, flags)
+  if (address) {
+    const family = addressType === 6 ? 6 : 4
+    const handle = TcpServerHandle.create(driver, family, address, port, flags)
+    return typeof handle === 'object' ? { handle, address, addressType } : undefined
+  }
+  // As net.js does: all of IPv6, which takes IPv4 as well, or all of IPv4.
+  const all = TcpServerHandle.create(driver, 6, '::', port, flags)
+  if (typeof all === 'object') return { handle: all, address: '::', addressType: 6 }
+  const all4 = TcpServerHandle.create(driver, 4, '0.0.0.0', port, flags)
+  return typeof all4 === 'object'
+    ? { handle: all4, address: '0.0.0.0', addressType: 4 }
+    : undefined
 }
 
 function construct(this: unknown, ...args: unknown[]): net.Server | undefined {

@@ -3,6 +3,7 @@
  * symbols. Finds them by behaviour, never by version number, and says what is missing when Node has changed. It changes
  * nothing in Node.
  */
+import { closeSync } from 'node:fs'
 import * as net from 'node:net'
 import { Duplex } from 'node:stream'
 
@@ -23,6 +24,9 @@ export interface JSStream {
 /** Node's native TCP and Pipe handles. */
 export interface NodeHandle {
   getAsyncId(): number
+  /** Takes over a descriptor. 0 or -errno. */
+  open(fd: number): number
+  readonly fd: number
   close(callback?: () => void): void
 }
 
@@ -31,6 +35,8 @@ export interface NodeInternals {
   /** `kind` 0 is a connection, 1 a server. */
   TCP: new (kind: number) => NodeHandle
   Pipe: new (kind: number) => NodeHandle
+  /** What net.js has a handle call with what it reads. */
+  onStreamRead: unknown
   /** Property of a handle that names the socket it serves. */
   owner: symbol
   /** Method of net.Socket that gives a socket another handle. */
@@ -121,6 +127,7 @@ function find(): NodeInternals {
     JSStream: JSStreamClass,
     TCP: findTCP(),
     Pipe: findPipe(),
+    onStreamRead: handle.onread,
     owner: symbolOf(handle, 'owner_symbol'),
     reinitializeHandle: symbolOf(socket, 'kReinitializeHandle'),
     lastWriteQueueSize: symbolOf(socket, 'lastWriteQueueSize'),
@@ -147,9 +154,28 @@ export const internals: NodeInternals =
         JSStream: class {} as unknown as NodeInternals['JSStream'],
         TCP: class {} as unknown as NodeInternals['TCP'],
         Pipe: class {} as unknown as NodeInternals['Pipe'],
+        onStreamRead: undefined,
         owner: Symbol('owner'),
         reinitializeHandle: Symbol('reinitializeHandle'),
         lastWriteQueueSize: Symbol('lastWriteQueueSize'),
         userBuffer: Symbol('userBuffer'),
       }
     : result
+
+/** The kinds of Node's handles. */
+export const connection = 0
+export const listener = 1
+
+/** A handle of Node's that owns `fd`, or -errno with `fd` closed. */
+export function openForNode(
+  handleClass: NodeInternals['TCP'],
+  kind: number,
+  fd: number,
+): NodeHandle | number {
+  const handle = new handleClass(kind)
+  const status = handle.open(fd)
+  if (status === 0) return handle
+  handle.close()
+  closeSync(fd)
+  return status
+}

@@ -1,8 +1,8 @@
 /**
  * An acceptor as the `_handle` of a net.Server. Owns the acceptor; accepted connections belong to the net.Socket that
- * net.js builds around their handle. Nothing native attaches to a listening handle, but it has to be a native one: Node
- * unwraps a server that is sent to a child process without asking. Its own TCP handle is never opened, so that such a
- * send fails with EBADF.
+ * net.js builds around their handle. Nothing native attaches to a listening handle, but it is a native one: Node unwraps a
+ * server that is sent to a child process without asking. Its own TCP handle is never opened, so that such a send fails
+ * with EBADF if nobody has converted it (hand-over.ts).
  */
 import { AsyncResource } from 'node:async_hooks'
 import { chmodSync, statSync } from 'node:fs'
@@ -11,14 +11,12 @@ import type { AcceptorHandler } from '../core/acceptor'
 import type { SocketName } from '../core/channel'
 import type { Driver } from '../core/driver'
 import { Errno } from '../core/errors'
-import { internals } from './node-internals'
+import { internals, listener, openForNode } from './node-internals'
+import type { NodeHandle, NodeInternals } from './node-internals'
 import { PipeHandle, TcpHandle } from './socket-handles'
 
 /** Called with the handle of an accepted connection, or -errno of accept(2). */
 export type OnConnection = (this: ServerHandle, status: number, handle?: object) => void
-
-/** TCPConstants.SERVER */
-const server = 1
 
 export abstract class ServerHandle extends internals.TCP implements AcceptorHandler {
   /** Set by net.js, which expects to be called with this handle as `this`. */
@@ -27,11 +25,14 @@ export abstract class ServerHandle extends internals.TCP implements AcceptorHand
   protected readonly driver: Driver
   protected readonly acceptor: Acceptor
   readonly #resource: AsyncResource
+  /** Node's handle for the same socket, which a cluster primary has sent; it goes when this one does. */
+  readonly #sent: NodeHandle | undefined
   #isClosed = false
 
-  constructor(driver: Driver, type: string, id: number) {
-    super(server)
+  constructor(driver: Driver, type: string, id: number, sent?: NodeHandle) {
+    super(listener)
     this.driver = driver
+    this.#sent = sent
     this.#resource = new AsyncResource(type, { requireManualDestroy: true })
     this.acceptor = new Acceptor(driver, id, this)
   }
@@ -55,11 +56,25 @@ export abstract class ServerHandle extends internals.TCP implements AcceptorHand
   override close(callback?: () => void): void {
     if (this.#isClosed) return
     this.#isClosed = true
-    this.acceptor.close(() => {
+    let open = this.#sent === undefined ? 2 : 3
+    const onClosed = (): void => {
+      if (--open > 0) return
       this.#resource.emitDestroy()
-      super.close(callback)
-    })
+      if (callback !== undefined) this.#resource.runInAsyncScope(callback, this)
+    }
+    this.acceptor.close(onClosed)
+    this.#sent?.close(onClosed)
+    super.close(onClosed)
   }
+
+  /** Node's handle of the same kind over a descriptor of its own for the same socket; -errno when there is none. */
+  copyForNode(): NodeHandle | number {
+    if (this.#isClosed) return Errno.EBADF
+    const fd = this.driver.duplicate(this.acceptor.id)
+    return fd < 0 ? fd : openForNode(this.nodeClass, listener, fd)
+  }
+
+  protected abstract readonly nodeClass: NodeInternals['TCP']
 
   ref(): void {
     this.acceptor.setRef(true)
@@ -73,12 +88,20 @@ export abstract class ServerHandle extends internals.TCP implements AcceptorHand
     return this.acceptor.hasRef && !this.#isClosed
   }
 
-  get fd(): number {
+  override get fd(): number {
     return this.acceptor.fd
   }
 }
 
 export class TcpServerHandle extends ServerHandle {
+  protected readonly nodeClass = internals.TCP
+
+  /** Takes over from a listening handle of Node's. The handle, or -errno. */
+  static adopt(driver: Driver, sent: NodeHandle): TcpServerHandle | number {
+    const id = driver.adoptCopy(sent.fd)
+    return id < 0 ? id : new TcpServerHandle(driver, 'TCPSERVERWRAP', id, sent)
+  }
+
   /** Opens and binds. The handle, or -errno. */
   static create(
     driver: Driver,
@@ -106,9 +129,16 @@ export class TcpServerHandle extends ServerHandle {
 }
 
 export class PipeServerHandle extends ServerHandle {
+  protected readonly nodeClass = internals.Pipe
   /** Like Node's pipes it has no address, and net.js asks whether it could have one. */
   readonly getsockname = undefined
   #path = ''
+
+  /** As TcpServerHandle.adopt. */
+  static adopt(driver: Driver, sent: NodeHandle): PipeServerHandle | number {
+    const id = driver.adoptCopy(sent.fd)
+    return id < 0 ? id : new PipeServerHandle(driver, 'PIPESERVERWRAP', id, sent)
+  }
 
   /** Opens and binds. The handle, or -errno. */
   static create(driver: Driver, path: string): PipeServerHandle | number {

@@ -5,11 +5,13 @@
 import type { Channel, SocketName } from '../core/channel'
 import type { Driver } from '../core/driver'
 import { Errno } from '../core/errors'
+import { internals } from './node-internals'
 import { StreamHandle } from './stream-handle'
 import type { ConnectRequest } from './stream-handle'
 
 /** A TCP connection. */
 export class TcpHandle extends StreamHandle {
+  protected readonly nodeClass = internals.TCP
   #noDelay = false
   #keepAlive: readonly [boolean, number] | undefined
 
@@ -64,6 +66,8 @@ export class TcpHandle extends StreamHandle {
 
 /** A Unix socket connection. Like Node's pipes it has no addresses. */
 export class PipeHandle extends StreamHandle {
+  protected readonly nodeClass = internals.Pipe
+
   constructor(driver: Driver, id?: number) {
     super(driver, 'PIPEWRAP', id)
   }

@@ -11,7 +11,6 @@ import { internals, missing } from './node-internals'
 import { PipeHandle, TcpHandle } from './socket-handles'
 import { StreamHandle, isOurs } from './stream-handle'
 import type { SocketInternals } from './stream-handle'
-import { moveTlsClient } from './tls-client'
 
 type Callback = (error?: Error | null) => void
 
@@ -141,10 +140,7 @@ function prepareHandle(socket: SocketInternals, options: ConnectArguments[0]): v
     socket._peername = null
     socket._sockname = null
   }
-  if (socket._handle !== null) {
-    moveTlsClient(socket, driver!)
-    return
-  }
+  if (socket._handle !== null) return
   const handle = options.path ? new PipeHandle(driver!) : new TcpHandle(driver!)
   base[reinitializeHandle]!.call(socket, handle)
 }

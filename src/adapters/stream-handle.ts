@@ -12,7 +12,8 @@ import { Channel, Sent } from '../core/channel'
 import type { ChannelHandler, SendEntry, SendRequest } from '../core/channel'
 import type { Driver, SocketFamily } from '../core/driver'
 import { Errno, systemError } from '../core/errors'
-import { internals } from './node-internals'
+import { connection, internals, openForNode } from './node-internals'
+import type { NodeHandle, NodeInternals } from './node-internals'
 
 /** The members of net.Socket that handles and sockets use of each other; Node keeps them out of its types. */
 export interface SocketInternals extends Socket {
@@ -73,20 +74,27 @@ class NativeWrite implements SendRequest {
 
 const writeWrapOptions = { requireManualDestroy: true }
 
-/** A write taken from the socket directly. Its callback runs in the async context of the write, as Node's WriteWrap does. */
-class SocketWrite extends AsyncResource implements SendRequest {
+/** A write taken from the socket directly. */
+class SocketWrite implements SendRequest {
   readonly #socket: SocketInternals
   readonly #callback: (error?: Error | null) => void
+  /** The async context of the write, in which its callback runs, as with Node's WriteWrap. */
+  #resource: AsyncResource | undefined
 
   constructor(socket: SocketInternals, callback: (error?: Error | null) => void) {
-    super('WRITEWRAP', writeWrapOptions)
     this.#socket = socket
     this.#callback = callback
   }
 
+  /** The kernel has not taken all of it: onSent follows. */
+  onPending(): void {
+    this.#resource = new AsyncResource('WRITEWRAP', writeWrapOptions)
+  }
+
   onSent(status: number): void {
-    this.emitDestroy()
-    this.runInAsyncScope(this.#complete, this, status)
+    const resource = this.#resource!
+    resource.emitDestroy()
+    resource.runInAsyncScope(this.#complete, this, status)
   }
 
   #complete(status: number): void {
@@ -115,11 +123,15 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
   protected channel: Channel | undefined
   readonly #resource: AsyncResource
   #owner: SocketInternals | null = null
-  /** Bytes may be pushed to the owner: nothing native is attached and there is no onread buffer. */
+  /** Bytes may be pushed to the owner: nothing native is attached, net.js reads, and there is no onread buffer. */
   #isDirect = false
+  #isAttached = false
+  /** net.js's own function takes what is read. */
+  #isNodesRead = false
   /** The owner has an onread buffer, which native code fills. */
   #hasUserBuffer = false
   #isClosed = false
+  #isGivenUp = false
   #isFlushed = false
   /** The -errno of a native consumer's write, or 0. */
   #failure = 0
@@ -143,14 +155,36 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
 
   set [internals.owner](owner: SocketInternals | null) {
     this.#owner = owner
-    this.#isDirect =
-      owner !== null && isOurSocket(owner) && (owner[internals.userBuffer] ?? null) === null
+    this.#updateDirect()
   }
 
   /** Every native consumer asks this before it attaches; from then on bytes go through readBuffer to whoever is on top. */
   get isStreamBase(): boolean {
-    this.#isDirect = false
+    this.#isAttached = true
+    this.#updateDirect()
     return true
+  }
+
+  override get onread(): unknown {
+    return super.onread
+  }
+
+  /** Not only net.js sets it: http's agent guards idle sockets by a function of its own. */
+  override set onread(onread: unknown) {
+    super.onread = onread
+    this.#isNodesRead = onread === internals.onStreamRead
+    this.#updateDirect()
+  }
+
+  #updateDirect(): void {
+    const owner = this.#owner
+    this.#isDirect =
+      !this.#isAttached &&
+      !this.#isClosed &&
+      this.#isNodesRead &&
+      owner !== null &&
+      isOurSocket(owner) &&
+      (owner[internals.userBuffer] ?? null) === null
   }
 
   // --- receiving ------------------------------------------------------------------------------------------------
@@ -177,13 +211,19 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
   }
 
   override useUserBuffer(buffer: Uint8Array): void {
-    this.#isDirect = false
+    this.#isAttached = true
+    this.#updateDirect()
     this.#hasUserBuffer = true
     super.useUserBuffer(buffer)
   }
 
   onBytes(memory: Buffer, offset: number, length: number): void {
-    if (this.#isDirect) {
+    if (this.#isGivenUp) {
+      this.#owner?.push(Buffer.from(memory.subarray(offset, offset + length)))
+      return
+    }
+    // Who attaches without asking leaves the socket unread.
+    if (this.#isDirect && this.#owner!.readableFlowing !== null) {
       this.#resource.runInAsyncScope(this.#push, this, memory, offset, length)
     } else if (this.#hasUserBuffer) {
       this.#fillUserBuffer(memory, offset, length)
@@ -225,10 +265,12 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
   }
 
   onEnd(): void {
+    if (this.#isGivenUp) return
     this.driver.callNative(this, this.emitEOF, undefined, undefined)
   }
 
   onReceiveError(errno: number): void {
+    if (this.#isGivenUp) return
     this.#resource.runInAsyncScope(() => {
       this.#owner?._unrefTimer()
       this.#owner?.destroy(systemError(errno, 'read'))
@@ -255,11 +297,25 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
     const { channel } = this
     if (channel === undefined) return Errno.EBADF
     const write = new NativeWrite(this, request)
+    const mayFinish = this.#finishesAtOnce(request)
     const status =
       buffers.length === 1
-        ? channel.send(buffers[0]!, write, false)
-        : channel.sendGather(buffers, totalOf(buffers), write, false)
+        ? channel.send(buffers[0]!, write, mayFinish)
+        : channel.sendGather(buffers, totalOf(buffers), write, mayFinish)
+    if (status === Sent.done) this.finishWrite(request, 0)
     return status < 0 ? status : 0
+  }
+
+  /**
+   * Whether the end of a write may be told inside it. Http2Session counts on it: over libuv it is told so whenever the
+   * kernel takes all, and what it has to say while a write is in flight is lost when it is destroyed. TLSWrap is not made
+   * for it (over libuv it puts the news off itself), nor is net.js.
+   */
+  #finishesAtOnce(request: object): boolean {
+    const isNets = 'oncomplete' in request
+    // TLS replaces `reading` by an accessor.
+    const isTls = Object.getOwnPropertyDescriptor(this, 'reading')?.get !== undefined
+    return !isNets && !isTls
   }
 
   /** The short path for one chunk of the socket's own _write. */
@@ -275,7 +331,7 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
       typeof chunk === 'string'
         ? channel.sendString(chunk, encoding, write)
         : channel.send(chunk, write, true)
-    this.#dispatched(socket, status, chunk.length, callback)
+    this.#dispatched(write, socket, status, chunk.length, callback)
   }
 
   /** The short path for the socket's own _writev. */
@@ -287,7 +343,7 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
     const write = new SocketWrite(socket, callback)
     const before = this.bytesWritten
     const status = this.channel!.sendEntries(entries, write)
-    this.#dispatched(socket, status, this.bytesWritten - before, callback)
+    this.#dispatched(write, socket, status, this.bytesWritten - before, callback)
   }
 
   /** Hands over what Writable holds, when nothing will ask for it again (W6). Its callbacks are Writable's affair. */
@@ -306,12 +362,14 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
   }
 
   #dispatched(
+    write: SocketWrite,
     socket: SocketInternals,
     status: number,
     length: number,
     callback: (error?: Error | null) => void,
   ): void {
     if (status === Sent.pending) {
+      write.onPending()
       socket[internals.lastWriteQueueSize] = length
     } else if (status === Sent.done) {
       // Writable defers the user's callback when its own is called inside _write (W4).
@@ -380,7 +438,9 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
       resource.emitDestroy()
       // net.js drops oncomplete of an attempt that timed out.
       if (request.oncomplete === undefined) return
-      resource.runInAsyncScope(request.oncomplete, request, status, this, request, true, true)
+      // uv_close cancels a connect that has not been told of.
+      const outcome = this.#isClosed ? Errno.ECANCELED : status
+      resource.runInAsyncScope(request.oncomplete, request, outcome, this, request, true, true)
     })
   }
 
@@ -403,13 +463,43 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
   #close(reset: boolean, callback: (() => void) | undefined): void {
     if (this.#isClosed) return
     this.#isClosed = true
-    this.#isDirect = false
+    this.#updateDirect()
     const onClosed = (): void => {
       this.#resource.emitDestroy()
       if (callback !== undefined) this.#resource.runInAsyncScope(callback, this)
     }
     if (this.channel === undefined) setImmediate(onClosed)
     else this.channel.close(reset, onClosed)
+  }
+
+  // --- handing over ---------------------------------------------------------------------------------------------
+
+  /** Node's handle of the same kind over a descriptor of its own for the same socket; -errno when there is none. */
+  copyForNode(): NodeHandle | number {
+    const { channel } = this
+    if (channel === undefined || this.#isClosed) return Errno.EBADF
+    const fd = this.driver.duplicate(channel.id)
+    return fd < 0 ? fd : openForNode(this.nodeClass, connection, fd)
+  }
+
+  protected abstract readonly nodeClass: NodeInternals['TCP']
+
+  /**
+   * The connection is somebody else's from now on: the socket is left with what was received by now, what it wrote is
+   * sent, then this end is closed without ending the connection.
+   */
+  giveUp(): void {
+    const { channel } = this
+    if (channel === undefined || this.#isClosed) return
+    this.onFlush()
+    this.#isClosed = true
+    this.#isGivenUp = true
+    channel.release(() => this.#resource.emitDestroy())
+  }
+
+  /** A child process reads from the socket from now on. */
+  readStopNow(): void {
+    this.channel?.readStopNow()
   }
 
   // --- the rest -------------------------------------------------------------------------------------------------

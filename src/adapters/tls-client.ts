@@ -1,80 +1,69 @@
 /**
  * TLS clients that make their own connection: tls.connect without a socket, https, wss. Their TLSSocket opens a handle
- * inside its constructor. Puts that handle on a driver; owns nothing.
+ * inside its constructor, through its method _wrapHandle. Puts that handle on a driver; owns nothing.
  *
- * tls is not loaded for it (it costs milliseconds that most programs need not pay, and what is loaded early cannot be
- * prepared by the program any more): the first such client is moved when it connects, and leads to the prototype where
- * those after it are caught before they start.
+ * tls is not loaded for it: that costs milliseconds which most programs need not pay, and what is loaded before the
+ * program cannot be prepared by it any more.
  */
-import type { Driver } from '../core/driver'
-import { internals } from './node-internals'
+import * as net from 'node:net'
+import { active } from '../core/active'
+import { internals, missing } from './node-internals'
 import { PipeHandle, TcpHandle } from './socket-handles'
 import type { SocketInternals } from './stream-handle'
 
-/** A TLSWrap, or what stands below it. */
-interface WrappedHandle {
-  /** The handle below. */
-  _parent?: object
-  /** The socket below, when the client was given one. */
-  _parentWrap?: object
-}
-
-type WrapHandle = (wrap: object | undefined, handle: object | undefined, isActive: boolean) => object
-
 interface TlsSocketInternals extends SocketInternals {
   _tlsOptions: { pipe?: boolean }
-  _wrapHandle: WrapHandle
 }
 
-/** If `socket`, about to connect, is a TLS client over Node's own handle, gives it one of `driver`. */
-export function moveTlsClient(socket: SocketInternals, driver: Driver): void {
-  const handle = socket._handle as WrappedHandle
-  if (!isTlsClient(socket) || handle._parentWrap != null || !isFresh(handle._parent)) return
-  catchTlsClients(socket, driver)
-  const reinitialize = socket[internals.reinitializeHandle] as (handle: object) => void
-  // Goes through _wrapHandle, which replaces this handle by ours.
-  reinitialize.call(socket, new internals.TCP(0))
-}
+/** `wrap`: the socket below, when there is one; `handle`: its handle, or a fresh one of Node's, or none. */
+type WrapHandle = (
+  this: TlsSocketInternals,
+  wrap: object | null | undefined,
+  handle: object | undefined,
+  isActive: boolean,
+) => object
 
-function isTlsClient(socket: SocketInternals): socket is TlsSocketInternals {
-  return typeof (socket as Partial<TlsSocketInternals>)._wrapHandle === 'function'
-}
+const driver = missing === undefined ? active.driver : undefined
 
-/** Whether a handle is one of Node's own, as TLSSocket and happy eyeballs make them. */
-function isFresh(handle: unknown): boolean {
-  const { TCP, Pipe } = internals
-  return handle instanceof TCP || handle instanceof Pipe
-}
-
-const caught = new WeakSet<object>()
-
-/** From now on TLSSockets that open a connection of their own do so on `driver`. */
-function catchTlsClients(socket: TlsSocketInternals, driver: Driver): void {
-  let prototype: object = Object.getPrototypeOf(socket) as object
-  while (!Object.hasOwn(prototype, '_wrapHandle')) {
-    prototype = Object.getPrototypeOf(prototype) as object
+/** From now on the TLS clients of this thread that make their own connection do so on the active driver, if there is one. */
+export function installTlsMembers(): void {
+  if (driver === undefined) return
+  const { moduleLoadList } = process as unknown as { moduleLoadList: readonly string[] }
+  if (moduleLoadList.some((name) => /^NativeModule (_tls_wrap|internal\/tls\/wrap)$/.test(name))) {
+    // eslint-disable-next-line @typescript-eslint/no-require-imports -- loaded already
+    const tls = require('node:tls') as typeof import('node:tls')
+    const prototype = tls.TLSSocket.prototype as unknown as { _wrapHandle: WrapHandle }
+    replace(prototype, prototype._wrapHandle)
+    return
   }
-  if (caught.has(prototype)) return
-  caught.add(prototype)
-  const { _wrapHandle: base } = prototype as TlsSocketInternals
-  const wrapHandle = function (
-    this: TlsSocketInternals,
-    wrap: object | undefined,
-    handle: object | undefined,
-    isActive: boolean,
-  ): object {
-    if (wrap != null || (handle !== undefined && !isFresh(handle))) {
-      return base.call(this, wrap, handle, isActive)
-    }
-    const ours = this._tlsOptions.pipe ? new PipeHandle(driver) : new TcpHandle(driver)
+  // TLSSocket.prototype inherits from net.Socket's before it is given its methods, by assignment.
+  Object.defineProperty(net.Socket.prototype, '_wrapHandle', {
+    configurable: true,
+    get: () => undefined,
+    set(this: object, base: WrapHandle) {
+      delete (net.Socket.prototype as { _wrapHandle?: unknown })._wrapHandle
+      replace(this, base)
+    },
+  })
+}
+
+function replace(prototype: object, base: WrapHandle): void {
+  const value: WrapHandle = function _wrapHandle(wrap, handle, isActive) {
+    if (wrap != null || !isFresh(handle)) return base.call(this, wrap, handle, isActive)
+    const ours = this._tlsOptions.pipe ? new PipeHandle(driver!) : new TcpHandle(driver!)
     ours[internals.owner] = this
     ;(handle as { close(): void } | undefined)?.close()
     return base.call(this, wrap, ours, isActive)
   }
   Object.defineProperty(prototype, '_wrapHandle', {
-    value: wrapHandle,
+    value,
     writable: true,
     configurable: true,
     enumerable: true,
   })
+}
+
+/** Whether there is no handle yet, or one of Node's own, as happy eyeballs makes them for each further address. */
+function isFresh(handle: unknown): boolean {
+  return handle == null || handle instanceof internals.TCP || handle instanceof internals.Pipe
 }

@@ -80,9 +80,10 @@ export const Op = {
    */
   cancel: 6,
   /**
-   * Command [close, id, reset]: cancel everything in flight (after a send queued before it had its first attempt), wait
-   * for every last completion, then close the descriptor (reset = 1: SO_LINGER 0 first, so the peer sees RST).
+   * Command [close, id, how]: cancel everything in flight (after a send queued before it had its first attempt), wait
+   * for every last completion, then close the descriptor. `how` is one of CloseHow; a second command may still change it.
    * A listening endpoint stops taking connections at once. Completion: exactly one, always the last of this id, result 0.
+   * It comes in the closing phase of the loop's turn, after immediates, as the callback of uv_close.
    * After the command only `closed` may be expected for certain; last completions of cancelled operations precede it.
    */
   close: 7,
@@ -100,6 +101,18 @@ export const Dispatched = {
   callAndReturn: 2,
   /** Commands are to be submitted, and what they complete at once is to come before the rest of the batch. */
   submit: 3,
+} as const
+
+/** How an endpoint is closed. */
+export const CloseHow = {
+  orderly: 0,
+  /** SO_LINGER 0 first: the peer sees RST. */
+  reset: 1,
+  /**
+   * Bytes were received that nobody has read. With libuv they would have been in the kernel yet, and close(2) would have
+   * reset the connection (RFC 2525, 2.17): done likewise, unless somebody else holds the descriptor.
+   */
+  unread: 2,
 } as const
 
 /** Completion flag: the operation stays in flight; further completions follow. */
@@ -167,6 +180,11 @@ export interface NativeDriver {
   readonly pool: Uint8Array
   /** Takes the queued commands now and enters the kernel once if need be. Never blocks, never calls back. */
   submit(): void
+  /**
+   * Takes the queued commands now, without entering the kernel for what can wait for the turn's submission. A connection
+   * that is closed with nothing under way ends its stream in here, as close(2) would.
+   */
+  take(): void
   /** Whether this driver keeps the event loop alive. Starts false. */
   setRef(on: boolean): void
   /** socket(2), close-on-exec. Returns an id or -errno. */
@@ -195,6 +213,11 @@ export interface NativeDriver {
    * what was (poison the stream).
    */
   sendNow(id: number, bytes: Uint8Array, offset: number, length: number): number
+  /**
+   * The same from a range of the arena, which stays the caller's if `length` is returned and otherwise belongs to the
+   * kernel until the send completion.
+   */
+  sendBlock(id: number, offset: number, length: number): number
   /** Bytes of the send in flight that the kernel has not taken yet; 0 when there is none. -EBADF. */
   unsent(id: number): number
   /**
@@ -261,6 +284,8 @@ export interface Binding {
     dispatch: () => number,
     nativeCall: unknown[],
   ): NativeDriver | number
+  /** dup(2), close-on-exec. A new descriptor, the caller's, or -errno. */
+  duplicate(fd: number): number
   /** The native side's own values of the constants in this file, by name. */
   constants: Record<string, number> & { features: string[] }
 }

@@ -3,7 +3,7 @@
  * halves and what it does for the life of the event loop. It makes no promise, no event and no stream; it calls its
  * handler always from the event loop and never from inside a call to it.
  */
-import { FLAG_MORE, Op } from './binding'
+import { CloseHow, FLAG_MORE, Op } from './binding'
 import type { SocketName } from './binding'
 import type { Driver, Endpoint } from './driver'
 import { invariant } from './errors'
@@ -25,6 +25,7 @@ export class Channel implements Endpoint {
   readonly #send: SendSide
   #onConnected: ((status: number) => void) | null = null
   #onClosed: (() => void) | null = null
+  #onReleased: (() => void) | null = null
   #isClosing = false
   #isClosed = false
   #isRef = true
@@ -82,6 +83,13 @@ export class Channel implements Endpoint {
   /** After this nothing is delivered until readStart. */
   readStop(): void {
     this.#receive.stop()
+    this.#updateAlive()
+  }
+
+  /** As readStop; and nothing is taken from the socket any more, which somebody else reads from. */
+  readStopNow(): void {
+    this.#receive.stopNow()
+    this.driver.submit()
     this.#updateAlive()
   }
 
@@ -186,10 +194,31 @@ export class Channel implements Endpoint {
     invariant(!this.#isClosing, 'a channel is closed once')
     this.#isClosing = true
     this.#onClosed = onClosed
-    this.#receive.close()
+    const how = this.#receive.close() ? CloseHow.unread : CloseHow.orderly
     this.#send.close()
-    this.driver.queue(Op.close, this.id, reset ? 1 : 0, 0)
+    this.driver.queue(Op.close, this.id, reset ? CloseHow.reset : how, 0)
+    // At once, so that the peer sees it before anything that is done later in this tick, as with close(2).
+    this.driver.native.take()
     this.#updateAlive()
+  }
+
+  /**
+   * Gives the connection up to another holder of its socket: what the kernel has handed out by now is delivered, what was
+   * accepted is sent, then this end is closed without ending the connection.
+   */
+  release(onClosed: () => void): void {
+    this.#onReleased = onClosed
+    this.#receive.finish()
+    this.driver.submit()
+    this.#closeWhenReleased()
+    this.#updateAlive()
+  }
+
+  #closeWhenReleased(): void {
+    const onReleased = this.#onReleased
+    if (onReleased === null || this.#receive.isInFlight || this.#send.isActive) return
+    this.#onReleased = null
+    this.close(false, onReleased)
   }
 
   #closed(): boolean {
@@ -244,6 +273,7 @@ export class Channel implements Endpoint {
     const isAlive =
       !this.#isClosed &&
       (this.#isClosing ||
+        this.#onReleased !== null ||
         this.#onConnected !== null ||
         this.#send.isActive ||
         (this.#isRef && this.#receive.isActive))
@@ -271,6 +301,7 @@ export class Channel implements Endpoint {
           return false
       }
     } finally {
+      if (this.#onReleased !== null) this.#closeWhenReleased()
       // Also when a callback throws. Nobody is told twice, so this may come after the callbacks.
       if (this.#isAlive) this.#updateAlive()
     }

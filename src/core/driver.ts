@@ -2,6 +2,7 @@
  * Carries commands to a native driver and completions to the endpoints they are for. Owns the command queue, the table
  * of endpoints, the send arena and the count of what keeps the event loop alive. It never interprets a result.
  */
+import { closeSync } from 'node:fs'
 import type { Binding, DriverKind, NativeDriver, NativeOptions, NativeStats } from './binding'
 import {
   COMMAND_HEADER_WORDS,
@@ -57,9 +58,7 @@ export class Driver {
   /** The receive pool; see the contract in binding.ts for how long its bytes are valid. */
   readonly pool: Buffer
 
-  /** No completion will be delivered any more: what is sent has to be sent at once (W6). */
-  isEnding = false
-
+  readonly #binding: Binding
   readonly #commands: Int32Array
   readonly #completions: Int32Array
   readonly #capacity: number
@@ -88,6 +87,7 @@ export class Driver {
     }
     this.kind = kind
     this.native = native
+    this.#binding = binding
     this.#commands = native.commands
     this.#completions = native.completions
     this.#capacity = all.commandCapacity
@@ -98,6 +98,21 @@ export class Driver {
   /** Opens a socket. Its endpoint id, or -errno. */
   open(family: SocketFamily): number {
     return this.native.open(Family[family])
+  }
+
+  /** A new descriptor for the socket of an endpoint, the caller's, or -errno. */
+  duplicate(id: number): number {
+    const fd = this.native.fd(id)
+    return fd < 0 ? fd : this.#binding.duplicate(fd)
+  }
+
+  /** An endpoint for the socket that `fd`, which stays the caller's, names; its id or -errno. */
+  adoptCopy(fd: number): number {
+    const copy = this.#binding.duplicate(fd)
+    if (copy < 0) return copy
+    const id = this.native.adopt(copy)
+    if (id < 0) closeSync(copy)
+    return id
   }
 
   /** Closes an endpoint that nobody has registered for. */
@@ -129,7 +144,6 @@ export class Driver {
 
   /** The process is about to end: hands over all there is, without waiting for anything (W6). */
   flush(): void {
-    this.isEnding = true
     for (const endpoint of this.#endpoints) endpoint?.flush?.()
     this.native.submit()
   }

@@ -4,7 +4,7 @@
  * Between readStop and readStart nothing is delivered (R1): what arrives is kept in order, and the first such arrival
  * stops the kernel from receiving more (R2). A short pause therefore costs nothing.
  */
-import { Op } from './binding'
+import { CloseHow, Op } from './binding'
 import type { Driver } from './driver'
 import { Errno } from './errors'
 import { Operation } from './operation'
@@ -38,6 +38,7 @@ export class ReceiveSide {
   /** Nothing more will arrive: end of stream or an error was seen. */
   #isEnded = false
   #isClosed = false
+  #isFinished = false
   #held: Held[] = []
   #isDelivering = false
 
@@ -53,7 +54,7 @@ export class ReceiveSide {
 
   /** Whether it waits for the peer: reading, and more may come. */
   get isActive(): boolean {
-    return this.#isReading && !this.#isEnded
+    return this.#isReading && !this.#isEnded && !this.#isFinished
   }
 
   start(): void {
@@ -66,10 +67,31 @@ export class ReceiveSide {
     this.#isReading = false
   }
 
-  /** The channel is closing: nothing is delivered any more. The driver ends the operation. */
-  close(): void {
+  /** As stop; and the kernel receives nothing from now on, for somebody else reads from the socket. */
+  stopNow(): void {
+    this.#isReading = false
+    this.#stopReceiving()
+  }
+
+  /** The channel is closing: nothing is delivered any more. The driver ends the operation. True: bytes are left unread. */
+  close(): boolean {
     this.#isClosed = true
+    const hasUnread = this.#held.some((held) => typeof held === 'object')
     this.#held = []
+    return hasUnread
+  }
+
+  /** No more is received; what the kernel has handed out by now is delivered, to whoever reads or not. */
+  finish(): void {
+    this.#isFinished = true
+    this.#isReading = true
+    this.#stopReceiving()
+    for (const held of this.#held.splice(0)) this.#deliver(held)
+  }
+
+  /** Whether the kernel may still hand out bytes. */
+  get isInFlight(): boolean {
+    return !this.#operation.isIdle
   }
 
   /** See Channel.keep. */
@@ -90,7 +112,10 @@ export class ReceiveSide {
       this.#driver.stray()
       return false
     }
-    if (this.#isClosed) return false
+    if (this.#isClosed) {
+      if (result > 0) this.#driver.queue(Op.close, this.#id, CloseHow.unread, 0)
+      return false
+    }
     const isDeliverable = this.#isReading && this.#held.length === 0
     if (result > 0) {
       this.#hadBytes = true
@@ -121,7 +146,7 @@ export class ReceiveSide {
   }
 
   #receive(reserve = 0): void {
-    if (this.#isEnded || this.#isClosed || !this.#operation.isIdle) return
+    if (this.#isEnded || this.#isClosed || this.#isFinished || !this.#operation.isIdle) return
     this.#operation.submit()
     this.#hadBytes = false
     this.#driver.queue(Op.receive, this.#id, reserve, 0)

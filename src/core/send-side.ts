@@ -29,7 +29,7 @@ export const Sent = {
   done: 1,
 } as const
 
-/** Above this, bytes are offered to the kernel at once from the caller's memory instead of being copied first. */
+/** Above this, chunks are not gathered in the arena. */
 const copyBytesMax = 16384
 
 /** One of several chunks to be sent together; `encoding` is that of a string. */
@@ -107,16 +107,8 @@ export class SendSide {
     const { length } = bytes
     if (this.#request !== null) return this.#wait({ bytes: copyOf(bytes), length, request })
     if (length === 0) return this.#sendNothing(request, mayFinish)
-    // An answer that may not be `done` would have to be put off: a little more copying is cheaper.
-    const isCopied = length <= copyBytesMax || (!mayFinish && length <= 4 * copyBytesMax)
-    if (isCopied && !this.#driver.isEnding) {
-      const block = this.#driver.arena.allocate(length)
-      if (block >= 0) {
-        this.#driver.arena.bytes.set(bytes, block)
-        return this.#sendBlock(block, length, request)
-      }
-    }
-    return this.#sendNow(bytes, request, mayFinish)
+    const taken = this.#driver.native.sendNow(this.#id, bytes, 0, length)
+    return this.#sent(taken, length, -1, request, mayFinish)
   }
 
   /** See Channel.sendGather. */
@@ -133,7 +125,7 @@ export class SendSide {
       this.#driver.arena.bytes.set(chunk, at)
       at += chunk.length
     }
-    return this.#sendBlock(block, total, request)
+    return this.#sendBlock(block, total, request, mayFinish)
   }
 
   /** See Channel.sendString. */
@@ -142,7 +134,7 @@ export class SendSide {
     const block = this.#blockFor(length)
     if (block < 0) return this.send(Buffer.from(text, encoding), request, true)
     this.#encode(text, encoding, block, length)
-    return this.#sendBlock(block, length, request)
+    return this.#sendBlock(block, length, request, true)
   }
 
   /** See Channel.sendEntries. */
@@ -170,7 +162,7 @@ export class SendSide {
         at += chunk.length
       }
     }
-    return this.#sendBlock(block, total, request)
+    return this.#sendBlock(block, total, request, true)
   }
 
   #encode(text: string, encoding: BufferEncoding, offset: number, length: number): void {
@@ -189,8 +181,9 @@ export class SendSide {
   #acceptOwned(block: number, length: number, request: SendRequest): number {
     if (this.#request !== null) return this.#wait({ block, length, request })
     if (length === 0) return this.#sendNothing(request, false)
-    this.#sendBlock(block, length, request)
-    this.#block = -1
+    this.bytesAccepted += length
+    this.#start(request, length, -1, 0)
+    this.#driver.queue(Op.send, this.#id, block, length)
     return Sent.pending
   }
 
@@ -211,8 +204,8 @@ export class SendSide {
 
   /** See Channel.shutdown. */
   shutdown(request: ShutdownRequest): number {
-    const refusal = this.#refusal()
-    if (refusal !== 0) return refusal
+    if (this.#isShutdown || this.#isClosed) return Errno.ENOTCONN
+    if (this.#poison !== 0) return this.#poison
     this.#isShutdown = true
     this.#shutdown = request
     if (this.#request === null) this.#driver.queue(Op.shutdown, this.#id, 0, 0)
@@ -297,13 +290,13 @@ export class SendSide {
 
   #refusal(): number {
     if (this.#poison !== 0) return this.#poison
-    if (this.#isClosed) return Errno.ECANCELED
+    if (this.#isClosed) return Errno.EBADF
     return this.#isShutdown ? Errno.EPIPE : 0
   }
 
   /** A block to copy `length` bytes to, or -1 when another way has to be taken. */
   #blockFor(length: number): number {
-    if (length <= 0 || length > copyBytesMax || this.#driver.isEnding) return -1
+    if (length <= 0 || length > copyBytesMax) return -1
     if (this.#request !== null || this.#refusal() !== 0) return -1
     return this.#driver.arena.allocate(length)
   }
@@ -322,25 +315,33 @@ export class SendSide {
     return Sent.pending
   }
 
-  #sendBlock(block: number, length: number, request: SendRequest): number {
-    this.bytesAccepted += length
-    this.#start(request, length, block, 0)
-    this.#driver.queue(Op.send, this.#id, block, length)
-    return Sent.pending
+  #sendBlock(block: number, length: number, request: SendRequest, mayFinish: boolean): number {
+    const taken = this.#driver.native.sendBlock(this.#id, block, length)
+    if (taken < 0 || taken === length) this.#driver.arena.release(block)
+    return this.#sent(taken, length, block, request, mayFinish)
   }
 
-  #sendNow(bytes: Uint8Array, request: SendRequest, mayFinish: boolean): number {
-    const { length } = bytes
-    const taken = this.#driver.native.sendNow(this.#id, bytes, 0, length)
+  /** The kernel has been offered `length` bytes, and has taken the first `taken` of them. */
+  #sent(
+    taken: number,
+    length: number,
+    block: number,
+    request: SendRequest,
+    mayFinish: boolean,
+  ): number {
     if (taken < 0) {
       // The native side refuses with ENOBUFS before the first byte; after any other error nothing may follow (W5).
       if (taken !== Errno.ENOBUFS) this.#poison = taken
       return taken
     }
     this.bytesAccepted += length
-    if (taken === length && mayFinish) return Sent.done
-    this.#start(request, length - taken, -1, taken)
-    if (taken === length) this.#later(() => this.complete(0, 0))
+    if (taken < length) {
+      this.#start(request, length - taken, block, taken)
+      return Sent.pending
+    }
+    if (mayFinish) return Sent.done
+    this.#start(request, 0, -1, taken)
+    this.#later(() => this.complete(0, 0))
     return Sent.pending
   }
 

@@ -32,25 +32,25 @@ describe('acceptor', () => {
   test('listen arms one accept; a refused listen arms none', () => {
     kernel.refuses.listen = errno('EADDRINUSE')
     expect(acceptor.listen(5)).toBe(errno('EADDRINUSE'))
-    expect(kernel.take()).toEqual([])
+    expect(kernel.taken()).toEqual([])
     expect(kernel.isRef).toBe(false)
     delete kernel.refuses.listen
     expect(acceptor.listen(5)).toBe(0)
-    expect(kernel.take()).toEqual(['accept'])
+    expect(kernel.taken()).toEqual(['accept'])
   })
 
   test('connections are handed over; one without MORE re-arms once', () => {
     acceptor.listen(5)
     kernel.deliver(kernel.accepted(id), kernel.accepted(id, false))
     expect(seen.events).toEqual(['accepted', 'accepted'])
-    expect(kernel.take()).toEqual(['accept'])
+    expect(kernel.taken()).toEqual(['accept'])
   })
 
   test('an error is told and accepting goes on', () => {
     acceptor.listen(5)
     kernel.deliver(kernel.acceptEnded(id, errno('ECONNABORTED')))
     expect(seen.events).toEqual([`error ${errno('ECONNABORTED')}`])
-    expect(kernel.take()).toEqual(['accept'])
+    expect(kernel.taken()).toEqual(['accept'])
   })
 
   test('a handler that throws does not stop accepting', () => {
@@ -61,36 +61,36 @@ describe('acceptor', () => {
     kernel.deliver(kernel.accepted(id), kernel.accepted(id, false))
     expect(kernel.uncaught.splice(0)).toHaveLength(2)
     expect(seen.events).toEqual(['accepted', 'accepted'])
-    expect(kernel.take()).toEqual(['accept'])
+    expect(kernel.taken()).toEqual(['accept'])
   })
 
   test('pause cancels once, hands over what still comes, and does not re-arm', () => {
     acceptor.listen(5)
-    kernel.take()
+    kernel.taken()
     acceptor.pause()
     acceptor.pause()
-    expect(kernel.take()).toEqual(['cancel accept'])
+    expect(kernel.taken()).toEqual(['cancel accept'])
     kernel.deliver(kernel.accepted(id), kernel.acceptEnded(id, ECANCELED))
     expect(seen.events).toEqual(['accepted'])
-    expect(kernel.take()).toEqual([])
+    expect(kernel.taken()).toEqual([])
     acceptor.resume()
     acceptor.resume()
-    expect(kernel.take()).toEqual(['accept'])
+    expect(kernel.taken()).toEqual(['accept'])
   })
 
   test('resumed before the cancelled accept has ended: re-armed exactly once, after its end', () => {
     acceptor.listen(5)
     acceptor.pause()
     acceptor.resume()
-    expect(kernel.take()).toEqual(['accept', 'cancel accept'])
+    expect(kernel.taken()).toEqual(['accept', 'cancel accept'])
     kernel.deliver(kernel.acceptEnded(id, ECANCELED))
-    expect(kernel.take()).toEqual(['accept'])
+    expect(kernel.taken()).toEqual(['accept'])
     expect(seen.events).toEqual([])
   })
 
   test('close submits at once, so that a connect in this tick is refused; closed comes last', () => {
     acceptor.listen(5)
-    kernel.take()
+    kernel.taken()
     acceptor.close(seen.closed)
     expect(kernel.log.at(-1)).toMatchObject({ op: 'close', id })
     expect(seen.events).toEqual([])
@@ -104,11 +104,11 @@ describe('acceptor', () => {
     acceptor.close(seen.closed)
     acceptor.pause()
     acceptor.resume()
-    expect(kernel.take()).toEqual([])
+    expect(kernel.taken()).toEqual([])
     kernel.deliver(kernel.closed(id))
     acceptor.pause()
     acceptor.resume()
-    expect(kernel.take()).toEqual([])
+    expect(kernel.taken()).toEqual([])
   })
 
   test('duplicated and foreign completions are dropped and counted', () => {

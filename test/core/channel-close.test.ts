@@ -2,10 +2,9 @@
 import { Op } from '../../src/core/binding'
 import { Channel } from '../../src/core/channel'
 import { errno } from './scripted-binding'
-import { Recorder, makeChannel, scriptImmediates } from './fixtures'
+import { Recorder, makeChannel } from './fixtures'
 import type { ChannelFixture } from './fixtures'
 
-const immediates = scriptImmediates()
 const ECANCELED = errno('ECANCELED')
 
 let fixture: ChannelFixture
@@ -20,7 +19,6 @@ beforeEach(() => {
 afterEach(() => {
   fixture.kernel.assertClean()
   expect(fixture.kernel.uncaught).toEqual([])
-  expect(immediates.uncaught).toEqual([])
   expect(fixture.driver.stats().strays).toBe(0)
 })
 
@@ -32,12 +30,12 @@ describe('close', () => {
     const { kernel, channel, id, seen } = fixture
     channel.close(reset, seen.closed)
     expect(channel.isClosing).toBe(true)
-    kernel.take()
+    kernel.taken()
     expect(kernel.log).toEqual([{ op: 'close', id, a, b: 0 }])
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.events).toEqual([])
     kernel.deliver(kernel.closed(id))
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.events).toEqual(['closed'])
   })
 
@@ -47,7 +45,7 @@ describe('close', () => {
     expect(() => channel.close(true, seen.closed)).toThrow(/closed once/)
     kernel.deliver(kernel.closed(id))
     expect(() => channel.close(true, seen.closed)).toThrow(/closed once/)
-    expect(kernel.take()).toEqual([])
+    expect(kernel.taken()).toEqual([])
   })
 
   test('the send in flight and every waiting one are answered once, before closed', () => {
@@ -58,7 +56,7 @@ describe('close', () => {
     channel.shutdown(seen.shuttingDown())
     channel.close(false, seen.closed)
     kernel.deliver(kernel.closed(id))
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.events).toEqual([
       `sent a ${ECANCELED} 0`,
       `sent b ${ECANCELED} 0`,
@@ -75,7 +73,7 @@ describe('close', () => {
     send('b')
     channel.close(false, seen.closed)
     kernel.deliver(kernel.sent(id), kernel.closed(id))
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.events).toEqual(['sent a 0 1', `sent b ${ECANCELED} 0`, 'closed'])
   })
 
@@ -86,7 +84,7 @@ describe('close', () => {
     channel.shutdown(seen.shuttingDown())
     channel.close(false, seen.closed)
     kernel.deliver(kernel.sent(id, ECANCELED, 2), kernel.closed(id))
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.events).toEqual([
       `sent aaa ${ECANCELED} 2`,
       `sent b ${ECANCELED} 0`,
@@ -101,7 +99,7 @@ describe('close', () => {
     send('b')
     channel.close(false, seen.closed)
     kernel.deliver(kernel.sent(id, errno('EPIPE')), kernel.closed(id))
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.events).toEqual([
       `sent a ${errno('EPIPE')} 0`,
       `sent b ${errno('EPIPE')} 0`,
@@ -117,7 +115,7 @@ describe('close', () => {
     channel.cancelSend(request)
     channel.close(false, seen.closed)
     kernel.deliver(kernel.closed(id))
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.events.at(-1)).toBe('closed')
     expect([...seen.events].sort()).toEqual(
       ['closed', `sent a ${ECANCELED} 0`, `sent b ${ECANCELED} 0`].sort(),
@@ -129,7 +127,7 @@ describe('close', () => {
     send('')
     channel.close(false, seen.closed)
     kernel.deliver(kernel.closed(id))
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.events).toHaveLength(2)
     expect(seen.events[1]).toBe('closed')
   })
@@ -139,7 +137,7 @@ describe('close', () => {
     channel.send(Buffer.alloc(70_000), seen.sending('large'), false)
     channel.close(false, seen.closed)
     kernel.deliver(kernel.closed(id))
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.events).toHaveLength(2)
     expect(seen.events[1]).toBe('closed')
   })
@@ -151,7 +149,7 @@ describe('close', () => {
     channel.close(false, seen.closed)
     expect(kernel.wire(id)).toBe('abbccc')
     kernel.deliver(kernel.closed(id))
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.events.at(-1)).toBe('closed')
     expect([...seen.events].sort()).toEqual(['closed', 'sent a 0 1', 'sent bb 0 2', 'sent ccc 0 3'])
   })
@@ -163,7 +161,7 @@ describe('close', () => {
     channel.close(false, seen.closed)
     expect(kernel.wire(id)).toBe('abbc')
     kernel.deliver(kernel.closed(id))
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.events.at(-1)).toBe('closed')
     expect([...seen.events].sort()).toEqual(
       [
@@ -180,8 +178,8 @@ describe('close', () => {
     const { kernel, channel, id, seen, driver } = fixture
     send('a')
     channel.close(false, seen.closed)
-    kernel.take()
-    immediates.runAll()
+    kernel.taken()
+    kernel.wakeAll()
     expect(driver.arena.bytesInUse).toBe(256)
     kernel.deliver(kernel.sent(id, ECANCELED))
     expect(driver.arena.bytesInUse).toBe(0)
@@ -191,7 +189,7 @@ describe('close', () => {
   test('after close() every send and shutdown is refused, and nothing is queued', () => {
     const { kernel, channel, id, seen } = fixture
     channel.close(false, seen.closed)
-    kernel.take()
+    kernel.taken()
     for (const refuse of [
       () => send('x'),
       () => channel.send(Buffer.alloc(70_000), seen.sending('x'), true),
@@ -204,8 +202,8 @@ describe('close', () => {
     }
     kernel.deliver(kernel.closed(id))
     expect(send('x')).toBe(ECANCELED)
-    immediates.runAll()
-    expect(kernel.take()).toEqual([])
+    kernel.wakeAll()
+    expect(kernel.taken()).toEqual([])
     expect(kernel.sendNowCalls).toBe(0)
     expect(seen.events).toEqual(['closed'])
   })
@@ -216,7 +214,7 @@ describe('close', () => {
     channel.send(Buffer.from('a'), request, false)
     channel.close(false, seen.closed)
     channel.cancelSend(request)
-    expect(kernel.take()).toEqual(['send', 'close'])
+    expect(kernel.taken()).toEqual(['send', 'close'])
     kernel.deliver(kernel.closed(id))
     expect(seen.events).toEqual([`sent a ${ECANCELED} 0`, 'closed'])
   })
@@ -226,11 +224,11 @@ describe('close', () => {
     send('a')
     send('b')
     channel.close(false, seen.closed)
-    kernel.take()
-    immediates.runAll()
+    kernel.taken()
+    kernel.wakeAll()
     expect(seen.events).toEqual([])
     kernel.deliver(kernel.onlyClosed(id))
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.events.at(-1)).toBe('closed')
     expect(seen.events).toContain(`sent b ${ECANCELED} 0`)
   })
@@ -289,7 +287,7 @@ describe('strays', () => {
     channel.close(false, seen.closed)
     const closed = kernel.closed(id)
     kernel.deliver(closed, closed)
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.events).toEqual(['closed'])
   })
 
@@ -299,7 +297,7 @@ describe('strays', () => {
     send('a')
     channel.close(false, seen.closed)
     kernel.deliver(kernel.closed(id))
-    immediates.runAll()
+    kernel.wakeAll()
     seen.drain()
     kernel.deliverAsIs([
       { opcode: Op.receive, id, result: 3, more: true },
@@ -310,7 +308,7 @@ describe('strays', () => {
     ])
     expect(seen.events).toEqual([])
     expect(fixture.driver.stats().strays).toBe(5)
-    expect(kernel.take()).toEqual([])
+    expect(kernel.taken()).toEqual([])
   })
 
   test('a completion for the endpoint’s earlier generation does not reach the new one', () => {
@@ -321,7 +319,7 @@ describe('strays', () => {
     const second = new Channel(driver, kernel.endpoint(), next)
     second.readStart()
     second.send(Buffer.from('abc'), next.sending('abc'), false)
-    kernel.take()
+    kernel.taken()
     kernel.deliverAsIs([
       { opcode: Op.receive, id, result: 3, more: true },
       { opcode: Op.send, id, result: 3 },

@@ -2,10 +2,9 @@
 import { Op } from '../../src/core/binding'
 import { Channel } from '../../src/core/channel'
 import { errno } from './scripted-binding'
-import { Recorder, makeChannel, scriptImmediates } from './fixtures'
+import { Recorder, makeChannel } from './fixtures'
 import type { ChannelFixture } from './fixtures'
 
-const immediates = scriptImmediates()
 const ECANCELED = errno('ECANCELED')
 const ENOBUFS = errno('ENOBUFS')
 
@@ -29,22 +28,21 @@ beforeEach(() => {
 afterEach(() => {
   fixture.kernel.assertClean()
   expect(fixture.kernel.uncaught).toEqual([])
-  expect(immediates.uncaught).toEqual([])
 })
 
 describe('reading', () => {
   test('nothing is received before readStart', () => {
     const { kernel } = fixture
-    expect(kernel.take()).toEqual([])
+    expect(kernel.taken()).toEqual([])
   })
 
   test('readStart arms one receive, however often it is called', () => {
     const { kernel, channel } = fixture
     channel.readStart()
     channel.readStart()
-    expect(kernel.take()).toEqual(['receive'])
+    expect(kernel.taken()).toEqual(['receive'])
     channel.readStart()
-    expect(kernel.take()).toEqual([])
+    expect(kernel.taken()).toEqual([])
   })
 
   test('data is delivered in order, in the call that carried it', () => {
@@ -54,7 +52,7 @@ describe('reading', () => {
     kernel.deliver(kernel.received(id, 'three'))
     expect(seen.events).toEqual(['bytes one', 'bytes two', 'bytes three'])
     expect(channel.bytesReceived).toBe(11)
-    expect(kernel.take()).toEqual([])
+    expect(kernel.taken()).toEqual([])
   })
 
   test('the end is told once, and nothing is armed after it', () => {
@@ -63,7 +61,7 @@ describe('reading', () => {
     kernel.deliver(kernel.received(id, 'last'), kernel.receiveEnded(id, 0))
     channel.readStop()
     channel.readStart()
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.events).toEqual(['bytes last', 'end'])
     expect(kernel.count(id, 'receive')).toBe(1)
   })
@@ -73,7 +71,7 @@ describe('reading', () => {
     channel.readStart()
     kernel.deliver(kernel.received(id, 'last'), kernel.receiveEnded(id, errno('ECONNRESET')))
     channel.readStart()
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.events).toEqual(['bytes last', `receive error ${errno('ECONNRESET')}`])
     expect(kernel.count(id, 'receive')).toBe(1)
   })
@@ -85,7 +83,7 @@ describe('reading', () => {
     channel.readStart()
     kernel.deliver(kernel.received(id, 'one', false))
     expect(queuedAtCallback).toBe(1)
-    expect(kernel.take()).toEqual(['receive'])
+    expect(kernel.taken()).toEqual(['receive'])
     kernel.deliver(kernel.received(id, 'two'))
     expect(seen.events).toEqual(['bytes one', 'bytes two'])
   })
@@ -94,7 +92,7 @@ describe('reading', () => {
     const { kernel, channel, id, seen } = fixture
     channel.readStart()
     kernel.deliver(kernel.received(id, 'one'), kernel.receiveEnded(id, ENOBUFS))
-    expect(kernel.take()).toEqual(['receive'])
+    expect(kernel.taken()).toEqual(['receive'])
     kernel.deliver(kernel.received(id, 'two'))
     expect(seen.events).toEqual(['bytes one', 'bytes two'])
   })
@@ -123,42 +121,42 @@ describe('paused', () => {
   test('readStop alone costs no command: the first arrival asks for the cancel', () => {
     const { kernel, channel, id } = fixture
     channel.readStart()
-    kernel.take()
+    kernel.taken()
     channel.readStop()
-    expect(kernel.take()).toEqual([])
+    expect(kernel.taken()).toEqual([])
     kernel.deliver(kernel.received(id, 'one'))
-    expect(kernel.take()).toEqual(['cancel receive'])
+    expect(kernel.taken()).toEqual(['cancel receive'])
   })
 
   test('cancel is asked for once, whatever still arrives, and all of it is kept', () => {
     const { kernel, channel, id, seen } = pausedWithData()
     kernel.deliver(kernel.received(id, 'two'), kernel.received(id, 'three'))
-    expect(kernel.take()).toEqual([])
+    expect(kernel.taken()).toEqual([])
     kernel.deliver(kernel.received(id, 'four'), kernel.receiveEnded(id, ECANCELED))
-    expect(kernel.take()).toEqual([])
+    expect(kernel.taken()).toEqual([])
     expect(seen.events).toEqual([])
     channel.readStart()
-    immediates.runAll()
+    kernel.wakeAll()
     // The pool was overwritten after each batch: bytes kept without a copy would come out as noise.
     expect(seen.events).toEqual(['bytes one', 'bytes two', 'bytes three', 'bytes four'])
-    expect(kernel.take()).toEqual(['receive'])
+    expect(kernel.taken()).toEqual(['receive'])
   })
 
   test('nothing is delivered from inside readStart', () => {
     const { channel, seen } = pausedWithData()
     channel.readStart()
     expect(seen.events).toEqual([])
-    immediates.runAll()
+    fixture.kernel.wakeAll()
     expect(seen.events).toEqual(['bytes one'])
   })
 
-  test('one kept item in each immediate, so that ticks run between them (E2)', () => {
+  test('one kept item in each wake, so that ticks run between them (E2)', () => {
     const { kernel, channel, id, seen } = pausedWithData()
     kernel.deliver(kernel.received(id, 'two'))
     channel.readStart()
-    immediates.run()
+    kernel.wake()
     expect(seen.drain()).toEqual(['bytes one'])
-    immediates.run()
+    kernel.wake()
     expect(seen.drain()).toEqual(['bytes two'])
   })
 
@@ -170,7 +168,7 @@ describe('paused', () => {
     kernel.deliver(kernel.received(id, 'two'), kernel.receiveEnded(id, result))
     expect(seen.events).toEqual([])
     channel.readStart()
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.events).toEqual(['bytes one', 'bytes two', event])
     expect(kernel.count(id, 'receive')).toBe(1)
   })
@@ -182,7 +180,7 @@ describe('paused', () => {
     kernel.deliver(kernel.receiveEnded(id, 0))
     expect(seen.events).toEqual([])
     channel.readStart()
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.events).toEqual(['end'])
   })
 
@@ -190,10 +188,10 @@ describe('paused', () => {
     const { kernel, channel, id, seen } = pausedWithData()
     kernel.deliver(kernel.received(id, 'two'))
     channel.readStart()
-    immediates.run()
+    kernel.wake()
     kernel.deliver(kernel.received(id, 'three'), kernel.receiveEnded(id, 0))
     expect(seen.events).toEqual(['bytes one'])
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.events).toEqual(['bytes one', 'bytes two', 'bytes three', 'end'])
   })
 
@@ -202,14 +200,14 @@ describe('paused', () => {
     kernel.deliver(kernel.received(id, 'two'), kernel.received(id, 'three'))
     seen.onEvent = () => channel.readStop()
     channel.readStart()
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.drain()).toEqual(['bytes one'])
     channel.readStart()
     channel.readStop()
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.drain()).toEqual([])
     channel.readStart()
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.drain()).toEqual(['bytes two'])
   })
 
@@ -218,20 +216,20 @@ describe('paused', () => {
     channel.readStart()
     channel.readStop()
     channel.readStart()
-    immediates.runAll()
+    fixture.kernel.wakeAll()
     expect(seen.events).toEqual(['bytes one'])
   })
 
   test('resumed before the cancelled receive has ended: re-armed exactly once, after its end', () => {
     const { kernel, channel, id, seen } = pausedWithData()
     channel.readStart()
-    immediates.runAll()
-    expect(kernel.take()).toEqual([])
+    kernel.wakeAll()
+    expect(kernel.taken()).toEqual([])
     // Data first, then the answer to the cancel: a cancel that threw data away would lose 'two'.
     kernel.deliver(kernel.received(id, 'two'), kernel.receiveEnded(id, ECANCELED))
-    expect(kernel.take()).toEqual(['receive'])
+    expect(kernel.taken()).toEqual(['receive'])
     kernel.deliver(kernel.received(id, 'three'))
-    expect(kernel.take()).toEqual([])
+    expect(kernel.taken()).toEqual([])
     expect(seen.events).toEqual(['bytes one', 'bytes two', 'bytes three'])
   })
 
@@ -239,18 +237,18 @@ describe('paused', () => {
     const { kernel, channel, id } = pausedWithData()
     channel.readStart()
     kernel.deliver(kernel.receiveEnded(id, ECANCELED))
-    immediates.runAll()
-    expect(kernel.take()).toEqual(['receive'])
+    kernel.wakeAll()
+    expect(kernel.taken()).toEqual(['receive'])
   })
 
   test('a cancel that came too late: the receive ended by itself with data, nothing is lost', () => {
     const { kernel, channel, id, seen } = pausedWithData()
     kernel.deliver(kernel.received(id, 'two', false))
-    expect(kernel.take()).toEqual([])
+    expect(kernel.taken()).toEqual([])
     channel.readStart()
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.events).toEqual(['bytes one', 'bytes two'])
-    expect(kernel.take()).toEqual(['receive'])
+    expect(kernel.taken()).toEqual(['receive'])
   })
 
   test('-ENOBUFS while paused arms nothing until readStart', () => {
@@ -258,9 +256,9 @@ describe('paused', () => {
     channel.readStart()
     channel.readStop()
     kernel.deliver(kernel.receiveEnded(id, ENOBUFS))
-    expect(kernel.take()).toEqual([])
+    expect(kernel.taken()).toEqual([])
     channel.readStart()
-    expect(kernel.take()).toEqual(['receive'])
+    expect(kernel.taken()).toEqual(['receive'])
   })
 
   test('data without MORE while paused needs no cancel, and arms nothing (R2)', () => {
@@ -268,7 +266,7 @@ describe('paused', () => {
     channel.readStart()
     channel.readStop()
     kernel.deliver(kernel.received(id, 'one', false))
-    expect(kernel.take()).toEqual([])
+    expect(kernel.taken()).toEqual([])
   })
 })
 
@@ -281,10 +279,10 @@ describe('keep', () => {
     })
     channel.readStart()
     kernel.deliver(kernel.received(id, 'xone'), kernel.received(id, 'two'))
-    expect(kernel.take()).toEqual(['cancel receive'])
+    expect(kernel.taken()).toEqual(['cancel receive'])
     kept.mockRestore()
     channel.readStart()
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.events).toEqual(['bytes one', 'bytes two'])
   })
 
@@ -300,7 +298,7 @@ describe('keep', () => {
     channel.keep(Buffer.from('tail'), 0, 4)
     channel.keepEnd(status)
     channel.readStart()
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.events).toEqual(['bytes tail', event])
   })
 })
@@ -309,23 +307,23 @@ describe('closed under a receive', () => {
   test('late completions are dropped: nothing is delivered after close()', () => {
     const { kernel, channel, id, seen } = fixture
     channel.readStart()
-    kernel.take()
+    kernel.taken()
     channel.close(false, seen.closed)
     kernel.deliver(kernel.received(id, 'late'))
     expect(seen.events).toEqual([])
     kernel.deliver(kernel.received(id, 'later'), kernel.receiveEnded(id, 0), kernel.closed(id))
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.events).toEqual(['closed'])
     expect(fixture.driver.stats().strays).toBe(0)
   })
 
-  test('kept data is not delivered after close(), not even by an immediate that was due', () => {
+  test('kept data is not delivered after close(), not even by a wake that was due', () => {
     const { kernel, channel, id, seen } = pausedWithData()
     channel.readStart()
     channel.close(false, seen.closed)
-    immediates.runAll()
+    kernel.wakeAll()
     kernel.deliver(kernel.closed(id))
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.events).toEqual(['closed'])
   })
 
@@ -336,7 +334,7 @@ describe('closed under a receive', () => {
     }
     channel.readStart()
     kernel.deliver(kernel.received(id, 'one'), kernel.receiveEnded(id, ENOBUFS))
-    expect(kernel.take()).toEqual(['close'])
+    expect(kernel.taken()).toEqual(['close'])
     kernel.deliver(kernel.closed(id))
     expect(seen.events).toEqual(['bytes one', 'closed'])
   })
@@ -347,10 +345,10 @@ describe('closed under a receive', () => {
     channel.readStart()
     channel.readStop()
     channel.readStart()
-    expect(kernel.take()).toEqual(['close'])
+    expect(kernel.taken()).toEqual(['close'])
     kernel.deliver(kernel.closed(id))
     channel.readStart()
-    expect(kernel.take()).toEqual([])
+    expect(kernel.taken()).toEqual([])
   })
 
   test('keep() after close() sends no command', () => {
@@ -361,7 +359,7 @@ describe('closed under a receive', () => {
     })
     channel.readStart()
     kernel.deliver(kernel.received(id, 'one'))
-    expect(kernel.take()).toEqual(['close'])
+    expect(kernel.taken()).toEqual(['close'])
   })
 
   test('a kernel that never ends the receive: close waits for the closed completion alone', () => {
@@ -370,10 +368,10 @@ describe('closed under a receive', () => {
     const otherId = kernel.endpoint()
     new Channel(driver, otherId, other).readStart()
     channel.readStart()
-    kernel.take()
+    kernel.taken()
     channel.close(false, seen.closed)
-    kernel.take()
-    immediates.runAll()
+    kernel.taken()
+    kernel.wakeAll()
     expect(seen.events).toEqual([])
     kernel.deliver(kernel.received(otherId, 'goes on'))
     expect(other.events).toEqual(['bytes goes on'])
@@ -396,7 +394,7 @@ describe('duplicated and stray completions', () => {
     const { kernel, id, seen, driver } = pausedWithData()
     const end = kernel.receiveEnded(id, ECANCELED)
     kernel.deliver(end, end)
-    expect(kernel.take()).toEqual([])
+    expect(kernel.taken()).toEqual([])
     expect(seen.events).toEqual([])
     expect(driver.stats().strays).toBe(1)
   })

@@ -2,13 +2,12 @@
 import { Op } from '../../src/core/binding'
 import { Channel, Sent } from '../../src/core/channel'
 import { errno } from './scripted-binding'
-import { Recorder, makeChannel, scriptImmediates } from './fixtures'
+import { Recorder, makeChannel } from './fixtures'
 import type { ChannelFixture } from './fixtures'
 
 /** As in send-side.ts: above this, bytes are offered to the kernel before they are copied. */
 const copyBytesMax = 16384
 
-const immediates = scriptImmediates()
 const ECANCELED = errno('ECANCELED')
 const ENOBUFS = errno('ENOBUFS')
 const EPIPE = errno('EPIPE')
@@ -36,7 +35,6 @@ beforeEach(() => {
 afterEach(() => {
   fixture.kernel.assertClean()
   expect(fixture.kernel.uncaught).toEqual([])
-  expect(immediates.uncaught).toEqual([])
 })
 
 describe('send', () => {
@@ -65,11 +63,11 @@ describe('send', () => {
   test('onSent follows the completion, once, never from inside send (W4)', () => {
     const { kernel, id, seen, driver } = fixture
     expect(send('abc')).toBe(Sent.pending)
-    kernel.take()
-    immediates.runAll()
+    kernel.taken()
+    kernel.wakeAll()
     expect(seen.events).toEqual([])
     kernel.deliver(kernel.sent(id))
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.events).toEqual(['sent abc 0 3'])
     expect(driver.arena.bytesInUse).toBe(0)
   })
@@ -83,7 +81,7 @@ describe('send', () => {
     expect(channel.bytesAccepted).toBe(total)
     expect(channel.sendQueueBytes).toBe(total)
     for (const name of names) {
-      expect(kernel.take()).toEqual(['send'])
+      expect(kernel.taken()).toEqual(['send'])
       kernel.deliver(kernel.sent(id))
       expect(seen.drain()).toEqual([`sent ${name} 0 ${name.length}`])
     }
@@ -112,11 +110,11 @@ describe('send', () => {
       send('waits')
       if (result <= 3) kernel.deliver(kernel.sent(id, result))
       else kernel.deliver({ ...kernel.sent(id), result })
-      immediates.runAll()
+      kernel.wakeAll()
       expect(seen.events[0]).toBe(`sent abc ${EPIPE} ${result}`)
       expect(seen.events[1]).toBe(`sent waits ${EPIPE} 0`)
       expect(send('later')).toBe(EPIPE)
-      expect(kernel.take()).toEqual([])
+      expect(kernel.taken()).toEqual([])
     },
   )
 
@@ -134,7 +132,7 @@ describe('send', () => {
     send('three')
     channel.shutdown(seen.shuttingDown())
     kernel.deliver(kernel.sent(id, ECONNRESET, 2))
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.events).toEqual([
       `sent abcdef ${ECONNRESET} 2`,
       `sent two ${ECONNRESET} 0`,
@@ -142,7 +140,7 @@ describe('send', () => {
       `shutdown ${ECONNRESET}`,
     ])
     expect(kernel.wire(id)).toBe('ab')
-    expect(kernel.take()).toEqual([])
+    expect(kernel.taken()).toEqual([])
     expect(driver.arena.bytesInUse).toBe(0)
     expect(channel.sendQueueBytes).toBe(0)
   })
@@ -160,9 +158,9 @@ describe('send', () => {
     expect(channel.sendOwned(0, 1, seen.sending(''))).toBe(ECONNRESET)
     expect(channel.send(Buffer.alloc(70_000), seen.sending(''), true)).toBe(ECONNRESET)
     expect(channel.shutdown(seen.shuttingDown())).toBe(ECONNRESET)
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.events).toEqual([])
-    expect(kernel.take()).toEqual([])
+    expect(kernel.taken()).toEqual([])
     expect(kernel.sendNowCalls).toBe(0)
     expect(channel.bytesAccepted).toBe(accepted)
   })
@@ -182,7 +180,7 @@ describe('send', () => {
     channel.readStart()
     send('abc')
     kernel.deliver(kernel.sent(id, EPIPE), kernel.received(id, 'last words'))
-    expect(seen.events).toEqual([`sent abc ${EPIPE} 0`, 'bytes last words'])
+    expect(seen.events).toEqual(['bytes last words', `sent abc ${EPIPE} 0`])
   })
 
   test('two channels share the arena without touching each other', () => {
@@ -208,8 +206,8 @@ describe('zero bytes', () => {
     expect(send('', 'empty')).toBe(Sent.pending)
     expect(send('abc')).toBe(Sent.pending)
     expect(seen.events).toEqual([])
-    expect(kernel.take()).toEqual([])
-    immediates.runAll()
+    expect(kernel.taken()).toEqual([])
+    kernel.wakeAll()
     expect(seen.drain()).toEqual(['sent empty 0 0'])
     kernel.deliver(kernel.sent(id))
     expect(seen.drain()).toEqual(['sent abc 0 3'])
@@ -221,7 +219,7 @@ describe('zero bytes', () => {
     send('abc')
     send('', 'empty')
     kernel.deliver(kernel.sent(id))
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.events).toEqual(['sent abc 0 3', 'sent empty 0 0'])
   })
 
@@ -230,16 +228,16 @@ describe('zero bytes', () => {
     expect(channel.send(Buffer.alloc(0), seen.sending(''), true)).toBe(Sent.done)
     expect(channel.sendString('', 'utf8', seen.sending(''))).toBe(Sent.done)
     expect(channel.sendGather([], 0, seen.sending(''), true)).toBe(Sent.done)
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.events).toEqual([])
-    expect(kernel.take()).toEqual([])
+    expect(kernel.taken()).toEqual([])
   })
 
   test('an empty lent block goes the same way', () => {
     const { channel, seen, driver } = fixture
     const block = driver.arena.allocate(10)
     expect(channel.sendOwned(block, 0, seen.sending('lent'))).toBe(Sent.pending)
-    immediates.runAll()
+    fixture.kernel.wakeAll()
     expect(seen.events).toEqual(['sent lent 0 0'])
     driver.arena.release(block)
   })
@@ -262,7 +260,7 @@ describe('large chunks', () => {
   test('taken at once, with done as an answer: no callback and no operation', () => {
     const { kernel, channel, id, seen } = fixture
     expect(channel.send(large, seen.sending('large'), true)).toBe(Sent.done)
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.events).toEqual([])
     expect(kernel.wireBytes(id).equals(large)).toBe(true)
     expect(channel.bytesAccepted).toBe(large.length)
@@ -274,7 +272,7 @@ describe('large chunks', () => {
     expect(channel.send(large, seen.sending('large'), false)).toBe(Sent.pending)
     expect(send('next')).toBe(Sent.pending)
     expect(seen.events).toEqual([])
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.drain()).toEqual(['sent large 0 200000'])
     kernel.deliver(kernel.sent(id))
     expect(kernel.wire(id)).toBe('L'.repeat(200_000) + 'next')
@@ -310,9 +308,9 @@ describe('large chunks', () => {
     channel.send(large, request, true)
     send('next')
     channel.cancelSend(request)
-    expect(kernel.take()).toEqual(['cancel send'])
+    expect(kernel.taken()).toEqual(['cancel send'])
     kernel.deliver(kernel.sent(id, ECANCELED, 0))
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.events).toEqual([`sent large ${ECANCELED} 60000`, `sent next ${ECANCELED} 0`])
     expect(kernel.wireBytes(id)).toHaveLength(60_000)
   })
@@ -323,11 +321,11 @@ describe('large chunks', () => {
       const { kernel, channel, seen } = fixture
       kernel.sendNowTakes = () => status
       expect(channel.send(large, seen.sending('large'), true)).toBe(status)
-      immediates.runAll()
+      kernel.wakeAll()
       expect(seen.events).toEqual([])
       expect(channel.bytesAccepted).toBe(0)
       expect(channel.sendQueueBytes).toBe(0)
-      expect(kernel.take()).toEqual([])
+      expect(kernel.taken()).toEqual([])
     },
   )
 
@@ -346,7 +344,7 @@ describe('large chunks', () => {
     kernel.sendNowTakes = () => ECONNRESET
     channel.send(large, seen.sending('large'), true)
     expect(send('later')).toBe(ECONNRESET)
-    expect(kernel.take()).toEqual([])
+    expect(kernel.taken()).toEqual([])
   })
 
   test('a large chunk that waited and is then refused fails once, and so does what waits behind', () => {
@@ -356,7 +354,7 @@ describe('large chunks', () => {
     send('behind')
     kernel.sendNowTakes = () => ENOBUFS
     kernel.deliver(kernel.sent(id))
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.events).toEqual([
       'sent abc 0 3',
       `sent large ${ENOBUFS} 0`,
@@ -374,7 +372,7 @@ describe('large chunks', () => {
     send('abc')
     channel.send(large, seen.sending('large'), true)
     kernel.deliver(kernel.sent(id))
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.events).toEqual(['sent abc 0 3', 'sent large 0 200000'])
     expect(kernel.wire(id)).toBe('abc' + 'L'.repeat(200_000))
     expect(channel.bytesAccepted).toBe(200_003)
@@ -415,10 +413,10 @@ describe('a full arena', () => {
     const { kernel, id } = fixture
     const release = exhaustArena()
     send('abc')
-    immediates.runAll()
+    kernel.wakeAll()
     release()
     send('def')
-    expect(kernel.take()).toEqual(['send'])
+    expect(kernel.taken()).toEqual(['send'])
     kernel.deliver(kernel.sent(id))
     expect(kernel.wire(id)).toBe('abcdef')
   })
@@ -428,7 +426,7 @@ describe('a full arena', () => {
     exhaustArena()
     kernel.sendNowTakes = () => ENOBUFS
     expect(send('abc')).toBe(ENOBUFS)
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.events).toEqual([])
     expect(kernel.wire(id)).toBe('')
   })
@@ -465,7 +463,7 @@ describe('strings', () => {
     for (const text of texts) {
       const status = channel.sendString(text, encoding, seen.sending('again'))
       if (status === Sent.pending && kernel.isInFlight(id, 'send')) kernel.deliver(kernel.sent(id))
-      immediates.runAll()
+      kernel.wakeAll()
     }
     expect(kernel.wireBytes(id).equals(Buffer.concat([once, once]))).toBe(true)
     expect(channel.bytesAccepted).toBe(2 * once.length)
@@ -495,7 +493,7 @@ describe('gather', () => {
     const chunks = ['one', '', 'two', 'three'].map((text) => Buffer.from(text))
     expect(channel.sendGather(chunks, 11, seen.sending('all'), true)).toBe(Sent.pending)
     chunks.forEach((chunk) => chunk.fill('x'))
-    expect(kernel.take()).toEqual(['send'])
+    expect(kernel.taken()).toEqual(['send'])
     kernel.deliver(kernel.sent(id))
     expect(kernel.wire(id)).toBe('onetwothree')
     expect(seen.events).toEqual(['sent all 0 11'])
@@ -557,12 +555,12 @@ describe('cancelSend', () => {
     send('c')
     channel.cancelSend(request)
     expect(seen.events).toEqual([])
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.drain()).toEqual([`sent b ${ECANCELED} 0`])
-    expect(kernel.take()).toEqual(['send'])
+    expect(kernel.taken()).toEqual(['send'])
     kernel.deliver(kernel.sent(id))
     kernel.deliver(kernel.sent(id))
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.drain()).toEqual(['sent a 0 1', 'sent c 0 1'])
     expect(kernel.wire(id)).toBe('ac')
     expect(channel.bytesAccepted).toBe(2)
@@ -575,9 +573,9 @@ describe('cancelSend', () => {
     channel.send(Buffer.from('aaa'), request, false)
     channel.cancelSend(request)
     channel.cancelSend(request)
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.events).toEqual([])
-    expect(kernel.take()).toEqual(['send', 'cancel send'])
+    expect(kernel.taken()).toEqual(['send', 'cancel send'])
     kernel.deliver(kernel.sent(id, ECANCELED))
     expect(seen.events).toEqual([`sent a ${ECANCELED} 0`])
   })
@@ -602,7 +600,7 @@ describe('cancelSend', () => {
     send('b')
     channel.cancelSend(request)
     kernel.deliver(kernel.sent(id, ECANCELED, 2))
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.events).toEqual([`sent a ${ECANCELED} 2`, `sent b ${ECANCELED} 0`])
     expect(send('c')).toBe(ECANCELED)
     expect(kernel.wire(id)).toBe('aa')
@@ -625,8 +623,8 @@ describe('cancelSend', () => {
     kernel.deliver(kernel.sent(id))
     channel.cancelSend(request)
     channel.cancelSend(seen.sending('never'))
-    immediates.runAll()
-    expect(kernel.take()).toEqual([])
+    kernel.wakeAll()
+    expect(kernel.taken()).toEqual([])
     expect(seen.events).toEqual(['sent a 0 1'])
   })
 })
@@ -637,11 +635,11 @@ describe('shutdown', () => {
     send('a')
     send('b')
     expect(channel.shutdown(seen.shuttingDown())).toBe(0)
-    expect(kernel.take()).toEqual(['send'])
+    expect(kernel.taken()).toEqual(['send'])
     kernel.deliver(kernel.sent(id))
-    expect(kernel.take()).toEqual(['send'])
+    expect(kernel.taken()).toEqual(['send'])
     kernel.deliver(kernel.sent(id))
-    expect(kernel.take()).toEqual(['shutdown'])
+    expect(kernel.taken()).toEqual(['shutdown'])
     kernel.deliver(kernel.shutDown(id))
     expect(seen.events).toEqual(['sent a 0 1', 'sent b 0 1', 'shutdown 0'])
     expect(kernel.hasFin(id)).toBe(true)
@@ -659,8 +657,8 @@ describe('shutdown', () => {
     const { kernel, channel, id, seen } = fixture
     send('', 'empty')
     channel.shutdown(seen.shuttingDown())
-    expect(kernel.take()).toEqual([])
-    immediates.runAll()
+    expect(kernel.taken()).toEqual([])
+    kernel.wakeAll()
     kernel.deliver(kernel.shutDown(id))
     expect(seen.events).toEqual(['sent empty 0 0', 'shutdown 0'])
   })
@@ -677,16 +675,16 @@ describe('shutdown', () => {
     const { kernel, channel, seen } = fixture
     channel.shutdown(seen.shuttingDown())
     expect(send('late')).toBeLessThan(0)
-    expect(kernel.take()).toEqual(['shutdown'])
+    expect(kernel.taken()).toEqual(['shutdown'])
   })
 
   test('a second shutdown is refused and the first one still answered: one FIN in flight', () => {
     const { kernel, channel, id, seen } = fixture
     channel.shutdown(seen.shuttingDown(' 1'))
     expect(channel.shutdown(seen.shuttingDown(' 2'))).toBeLessThan(0)
-    expect(kernel.take()).toEqual(['shutdown'])
+    expect(kernel.taken()).toEqual(['shutdown'])
     kernel.deliver(kernel.shutDown(id))
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.events).toEqual(['shutdown 1 0'])
   })
 })
@@ -760,7 +758,7 @@ describe('duplicated and missing completions', () => {
     send('behind')
     second.send(Buffer.from('free'), other.sending('free'), false)
     kernel.deliver(kernel.sent(otherId))
-    immediates.runAll()
+    kernel.wakeAll()
     expect(other.events).toEqual(['sent free 0 4'])
     expect(seen.events).toEqual([])
     expect(kernel.count(id, 'send')).toBe(1)

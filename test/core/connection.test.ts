@@ -21,6 +21,7 @@ let driver: Driver
 let pool: Pool
 let id: number
 let connection: Connection
+let stopWaking: () => void
 
 /** What a promise came to so far, without waiting for it. */
 async function stateOf(promise: Promise<unknown>): Promise<string> {
@@ -38,6 +39,7 @@ const textOf = (lease: Lease | null): string | null =>
 
 beforeEach(() => {
   ;({ kernel, driver } = makeDriver())
+  stopWaking = kernel.wakeByItself()
   ;(active as { driver: Driver | undefined }).driver = driver
   pool = new Pool(driver, { count: 2, leaseBytes: 8 })
   id = kernel.endpoint()
@@ -46,13 +48,14 @@ beforeEach(() => {
 
 afterEach(async () => {
   await settle()
+  stopWaking()
   kernel.assertClean()
   expect(kernel.uncaught).toEqual([])
 })
 
 describe('receive', () => {
   test('nothing is received that nobody asked for', () => {
-    expect(kernel.take()).toEqual([])
+    expect(kernel.taken()).toEqual([])
   })
 
   test('answers the bytes as a lease that is the caller’s: later data does not change it (R3)', async () => {
@@ -170,7 +173,7 @@ describe('receive', () => {
     await expect(connection.receive({ signal: AbortSignal.abort() })).rejects.toMatchObject({
       name: 'AbortError',
     })
-    expect(kernel.take()).toEqual([])
+    expect(kernel.taken()).toEqual([])
     const pending = connection.receive()
     kernel.deliver(kernel.receiveEnded(id, 0))
     expect(await pending).toBeNull()
@@ -407,7 +410,7 @@ describe('shutdown', () => {
     const first = connection.shutdown()
     const second = connection.shutdown()
     second.catch(() => {})
-    expect(kernel.take()).toEqual(['shutdown'])
+    expect(kernel.taken()).toEqual(['shutdown'])
     kernel.deliver(kernel.shutDown(id))
     expect(await stateOf(first)).not.toBe('pending')
     expect(await stateOf(second)).not.toBe('pending')
@@ -445,7 +448,7 @@ describe('close', () => {
 
   test('reset() makes the peer see a reset', async () => {
     void connection.reset()
-    kernel.take()
+    kernel.taken()
     expect(kernel.isReset(id)).toBe(true)
     kernel.deliver(kernel.closed(id))
   })
@@ -466,7 +469,7 @@ describe('close', () => {
     const sending = connection.send(Buffer.from('x'), { signal: abort.signal })
     void connection.close()
     abort.abort()
-    expect(kernel.take()).toEqual(['send', 'close'])
+    expect(kernel.taken()).toEqual(['send', 'close'])
     kernel.deliver(kernel.closed(id))
     expect((await sending).ok).toBe(false)
   })
@@ -553,7 +556,7 @@ describe('take', () => {
     await expect((async () => connection.send(Buffer.from('x')))()).rejects.toEqual(taken)
     expect(() => connection.take()).toThrow(taken)
     await connection.close()
-    expect(kernel.take()).toEqual([])
+    expect(kernel.taken()).toEqual([])
   })
 })
 

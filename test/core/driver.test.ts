@@ -20,7 +20,7 @@ describe('commands', () => {
     const { kernel, driver } = makeDriver({ commandCapacity: 4 })
     const ids = Array.from({ length: 11 }, () => kernel.endpoint())
     for (const id of ids) driver.queue(Op.receive, id, 0, 0)
-    kernel.take()
+    kernel.taken()
     expect(kernel.log.map(({ id }) => id)).toEqual(ids)
     expect(kernel.submits).toBe(2)
     kernel.assertClean()
@@ -111,14 +111,14 @@ describe('completions', () => {
     }
     expect(driver.stats().strays).toBe(5)
     expect(kernel.uncaught).toEqual([])
-    expect(kernel.take()).toEqual([])
+    expect(kernel.taken()).toEqual([])
   })
 
   test('a connection accepted for a listener that is gone is closed, not leaked', () => {
     const { kernel, driver } = makeDriver()
     const accepted = kernel.endpoint()
     kernel.deliver({ opcode: Op.accept, id: (9 << 20) | 9, result: accepted })
-    expect(kernel.take()).toEqual(['close'])
+    expect(kernel.taken()).toEqual(['close'])
     expect(kernel.log[0]).toMatchObject({ op: 'close', id: accepted })
     kernel.deliver(kernel.closed(accepted))
     kernel.assertClean()
@@ -128,7 +128,242 @@ describe('completions', () => {
   test('a failed accept for a listener that is gone closes nothing', () => {
     const { kernel } = makeDriver()
     kernel.deliver({ opcode: Op.accept, id: (9 << 20) | 9, result: errno('ECANCELED') })
-    expect(kernel.take()).toEqual([])
+    expect(kernel.taken()).toEqual([])
+  })
+})
+
+describe('submitting in the middle of a batch', () => {
+  test('a send that waited leaves, and is told, before the bytes of the same batch', () => {
+    const { kernel, channel, id, seen } = makeChannel()
+    kernel.completesBetween = () => (kernel.isInFlight(id, 'send') ? [kernel.sent(id)] : [])
+    channel.readStart()
+    for (const text of ['a', 'b', 'c']) channel.sendOwned(0, 1, seen.sending(text))
+    kernel.deliver(kernel.received(id, 'x'), kernel.sent(id))
+    expect(seen.events).toEqual(['sent a 0 1', 'sent b 0 1', 'sent c 0 1', 'bytes x'])
+    kernel.assertClean()
+  })
+
+  test('a send’s callback that throws does not keep the waiting one from going first', () => {
+    const { kernel, channel, id, seen } = makeChannel()
+    kernel.completesBetween = () => (kernel.isInFlight(id, 'send') ? [kernel.sent(id)] : [])
+    seen.onEvent = (event) => {
+      if (event === 'sent a 0 1') throw new Error(event)
+    }
+    channel.readStart()
+    for (const text of ['a', 'b']) channel.sendOwned(0, 1, seen.sending(text))
+    kernel.deliver(kernel.received(id, 'x'), kernel.sent(id))
+    expect(seen.events).toEqual(['sent a 0 1', 'sent b 0 1', 'bytes x'])
+    expect(kernel.uncaught).toHaveLength(1)
+    kernel.assertClean()
+  })
+
+  test('is asked for only behind what comes first, and only with commands queued', () => {
+    const { kernel, driver, channel, id, seen } = makeChannel()
+    const between = jest.fn(() => [])
+    kernel.completesBetween = between
+    channel.readStart()
+    channel.sendOwned(0, 1, seen.sending('a'))
+    kernel.deliver(kernel.received(id, 'x'), kernel.sent(id))
+    seen.onEvent = () => driver.defer(() => {})
+    kernel.deliver(kernel.received(id, 'y'), kernel.received(id, 'z'))
+    expect(seen.events).toEqual(['sent a 0 1', 'bytes x', 'bytes y', 'bytes z'])
+    expect(between).not.toHaveBeenCalled()
+    expect(kernel.dispatches).toBe(2)
+    kernel.assertClean()
+  })
+})
+
+describe('deferred', () => {
+  test('callbacks come in order, a completion and its ticks each, never from inside the call', () => {
+    const { kernel, driver } = makeDriver()
+    const order: string[] = []
+    jest.mocked(runTicks!).mockImplementation(() => void order.push('ticks'))
+    for (const name of ['1', '2', '3']) driver.defer(() => order.push(name))
+    expect(order).toEqual([])
+    expect(kernel.woken()).toHaveLength(3)
+    kernel.deliver(Array(2).fill({ opcode: Op.wake, id: 0, result: 0 }))
+    expect(order).toEqual(['1', 'ticks', '2', 'ticks'])
+    kernel.deliver({ opcode: Op.wake, id: 0, result: 0 })
+    jest.mocked(runTicks!).mockReset()
+    expect(order.slice(4)).toEqual(['3', 'ticks'])
+    expect(driver.stats().strays).toBe(0)
+    kernel.assertClean()
+  })
+
+  test('keep the event loop alive until the last one is called', () => {
+    const { kernel, driver } = makeDriver()
+    const alive: boolean[] = []
+    expect(kernel.isRef).toBe(false)
+    for (let i = 0; i < 2; i++) driver.defer(() => alive.push(kernel.isRef))
+    expect(kernel.isRef).toBe(true)
+    kernel.wake()
+    // Called, the last one keeps nothing: it may be what ends the process.
+    expect(alive).toEqual([true, false])
+    expect(kernel.isRef).toBe(false)
+  })
+
+  test('from inside a deferred callback comes in a later turn', () => {
+    const { kernel, driver } = makeDriver()
+    const order: string[] = []
+    driver.defer(() => {
+      order.push('1')
+      driver.defer(() => order.push('3'))
+    })
+    driver.defer(() => order.push('2'))
+    kernel.wake()
+    expect(order).toEqual(['1', '2'])
+    expect(kernel.isRef).toBe(true)
+    kernel.wake()
+    expect(order).toEqual(['1', '2', '3'])
+    expect(kernel.isRef).toBe(false)
+  })
+
+  test('one that throws is reported, and neither lost nor called again nor the next one lost', () => {
+    const { kernel, driver } = makeDriver()
+    const order: string[] = []
+    driver.defer(() => order.push('1'))
+    driver.defer(() => {
+      order.push('2')
+      throw new Error('thrown')
+    })
+    driver.defer(() => order.push('3'))
+    kernel.wakeAll()
+    expect(order).toEqual(['1', '2', '3'])
+    expect(kernel.uncaught).toHaveLength(1)
+    expect(kernel.isRef).toBe(false)
+    kernel.assertClean()
+  })
+
+  test('more than the command queue holds all come', () => {
+    const { kernel, driver } = makeDriver({ commandCapacity: 4 })
+    const order: number[] = []
+    for (let i = 0; i < 11; i++) driver.defer(() => order.push(i))
+    kernel.wakeAll()
+    expect(order).toEqual(Array.from({ length: 11 }, (_, i) => i))
+    expect(kernel.isRef).toBe(false)
+  })
+})
+
+describe('native calls', () => {
+  /** A receiver of the native kind, and an endpoint whose completions ask for calls to it. */
+  function makeCaller() {
+    const { kernel, driver } = makeDriver()
+    const id = kernel.endpoint()
+    const order: string[] = []
+    const receiver = { name: 'receiver' }
+    const call = function (this: typeof receiver, a: string, b: string): void {
+      order.push(`${this.name} ${a} ${b}`)
+      if (a === 'throws') throw new Error(a)
+    }
+    const ask = (a: string, after?: () => void): void =>
+      driver.callNative(receiver, call, a, 'b', after)
+    const complete = jest.fn<boolean, [number, number]>()
+    driver.register({ id, complete })
+    const deliver = (count: number): void =>
+      kernel.deliver(
+        Array.from({ length: count }, (_, result) => ({ opcode: Op.receive, id, result })),
+      )
+    /** What the completion of that result does. */
+    const on = (steps: (() => void)[]): void => {
+      complete.mockImplementation((_, result) => {
+        order.push(`completion ${result}`)
+        steps[result]?.()
+        return true
+      })
+    }
+    return { kernel, driver, order, ask, on, deliver }
+  }
+
+  test('are made outside dispatch, each before the next completion', () => {
+    const { kernel, order, ask, on, deliver } = makeCaller()
+    on([
+      () => {
+        ask('1')
+        order.push('asked')
+      },
+      () => ask('2'),
+    ])
+    deliver(3)
+    expect(order).toEqual([
+      ...['completion 0', 'asked', 'receiver 1 b'],
+      ...['completion 1', 'receiver 2 b'],
+      'completion 2',
+    ])
+    expect(kernel.nativeCalls).toBe(2)
+    expect(kernel.dispatches).toBe(3)
+    kernel.assertClean()
+  })
+
+  test('at the end of the batch costs no further dispatch', () => {
+    const { kernel, order, ask, on, deliver } = makeCaller()
+    on([() => ask('1')])
+    deliver(1)
+    expect(order).toEqual(['completion 0', 'receiver 1 b'])
+    expect(kernel.dispatches).toBe(1)
+    kernel.assertClean()
+  })
+
+  test('what is to follow follows at once, also at the end of the batch, and may ask again', () => {
+    const { kernel, order, ask, on, deliver } = makeCaller()
+    const again = (): void => {
+      order.push('after 1')
+      ask('2', () => order.push('after 2'))
+    }
+    on([() => {}, () => ask('1', again)])
+    deliver(2)
+    expect(order).toEqual([
+      ...['completion 0', 'completion 1', 'receiver 1 b'],
+      ...['after 1', 'receiver 2 b', 'after 2'],
+    ])
+    on([])
+    deliver(1)
+    expect(order.slice(6)).toEqual(['completion 0'])
+    kernel.assertClean()
+  })
+
+  test('one that throws is reported, and what is to follow and the rest of the batch follow', () => {
+    const { kernel, order, ask, on, deliver } = makeCaller()
+    on([() => ask('throws', () => order.push('after'))])
+    deliver(2)
+    expect(order).toEqual(['completion 0', 'receiver throws b', 'after', 'completion 1'])
+    expect(kernel.uncaught).toHaveLength(1)
+    kernel.assertClean()
+  })
+
+  test('a completion that throws after it has asked has its call made all the same, once', () => {
+    const { kernel, order, ask, on, deliver } = makeCaller()
+    on([
+      () => {
+        ask('1', () => order.push('after'))
+        throw new Error('thrown')
+      },
+    ])
+    deliver(2)
+    expect(order).toEqual(['completion 0', 'receiver 1 b', 'after', 'completion 1'])
+    expect(kernel.uncaught).toHaveLength(1)
+    kernel.assertClean()
+  })
+
+  test('of a deferred callback is made as well', () => {
+    const { kernel, driver, order, ask } = makeCaller()
+    driver.defer(() => ask('1'))
+    driver.defer(() => order.push('next'))
+    kernel.wake()
+    expect(order).toEqual(['receiver 1 b', 'next'])
+    kernel.assertClean()
+  })
+
+  test('a second one in one completion is a defect, and told', () => {
+    const { kernel, order, ask, on, deliver } = makeCaller()
+    on([
+      () => {
+        ask('1')
+        ask('2')
+      },
+    ])
+    deliver(2)
+    expect(order).toEqual(['completion 0', 'receiver 1 b', 'completion 1'])
+    expect(String(kernel.uncaught[0])).toContain('one native call')
   })
 })
 
@@ -138,7 +373,7 @@ describe('endpoints', () => {
     const seen = new Recorder()
     const old = new Channel(driver, kernel.endpoint(), new Recorder())
     old.close(false, () => {})
-    kernel.take()
+    kernel.taken()
     const closed = kernel.onlyClosed(old.id)
     const next = new Channel(driver, kernel.endpoint(), seen)
     expect(next.id & 0xfffff).toBe(old.id & 0xfffff)
@@ -157,7 +392,7 @@ describe('endpoints', () => {
       onAcceptError: () => {},
     })
     acceptor.listen(1)
-    kernel.take()
+    kernel.taken()
     acceptor.close(() => {})
     const late = kernel.accepted(id)
     kernel.deliver(late)

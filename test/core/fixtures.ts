@@ -1,6 +1,6 @@
 /**
- * What the core tests share: a driver on a scripted kernel, a handler that writes down what it is told, and the event
- * loop's check phase under the test's control. It decides nothing about what is right.
+ * What the core tests share: a driver on a scripted kernel, and a handler that writes down what it is told. It decides
+ * nothing about what is right.
  */
 import { Channel } from '../../src/core/channel'
 import type { ChannelHandler, SendRequest, ShutdownRequest } from '../../src/core/channel'
@@ -80,56 +80,9 @@ export function makeChannel(options: Partial<NativeOptions> = {}): ChannelFixtur
   return { kernel, driver, id, seen, channel: new Channel(driver, id, seen) }
 }
 
-/** Callbacks of setImmediate, run when the test says so. */
-export interface Immediates {
-  readonly uncaught: unknown[]
-  /** One check phase: what was due when it began. What throws goes to `uncaught`, as Node reports it and goes on. */
-  run(): void
-  /** Check phases until none is due. */
-  runAll(): void
-  readonly due: number
-}
-
-const realSetImmediate = setImmediate
-
-/** For a whole file: setImmediate waits for the test. */
-export function scriptImmediates(): Immediates {
-  let queue: (() => void)[] = []
-  const immediates = {
-    uncaught: [] as unknown[],
-    get due() {
-      return queue.length
-    },
-    run(): void {
-      const due = queue
-      queue = []
-      for (const callback of due) {
-        try {
-          callback()
-        } catch (error) {
-          immediates.uncaught.push(error)
-        }
-      }
-    },
-    runAll(): void {
-      while (queue.length > 0) immediates.run()
-    },
-  }
-  beforeEach(() => {
-    queue = []
-    immediates.uncaught.length = 0
-    const scripted = (callback: () => void): void => void queue.push(callback)
-    globalThis.setImmediate = scripted as unknown as typeof setImmediate
-  })
-  afterEach(() => {
-    globalThis.setImmediate = realSetImmediate
-  })
-  return immediates
-}
-
 /** Lets promises settle that need nothing but microtasks. */
 export function settle(): Promise<void> {
-  return new Promise((resolve) => realSetImmediate(resolve))
+  return new Promise((resolve) => setImmediate(resolve))
 }
 
 /** A seeded generator of whole numbers 0 <= n < below (mulberry32), so that a failing seed can be run again. */

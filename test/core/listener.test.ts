@@ -35,7 +35,7 @@ beforeEach(async () => {
   ;(active as { driver: Driver | undefined }).driver = driver
   pool = new Pool(driver, { count: 2, leaseBytes: 256 })
   listener = await listen({ port: 0, host: '127.0.0.1', pool })
-  kernel.take()
+  kernel.taken()
   id = kernel.log[0]!.id
 })
 

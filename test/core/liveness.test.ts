@@ -5,10 +5,8 @@
 import { Acceptor } from '../../src/core/acceptor'
 import { Channel } from '../../src/core/channel'
 import { errno } from './scripted-binding'
-import { Recorder, makeChannel, makeDriver, scriptImmediates } from './fixtures'
+import { Recorder, makeChannel, makeDriver } from './fixtures'
 import type { ChannelFixture } from './fixtures'
-
-const immediates = scriptImmediates()
 
 describe('a channel', () => {
   let fixture: ChannelFixture
@@ -21,7 +19,7 @@ describe('a channel', () => {
     const { kernel, channel, id, seen } = fixture
     if (!channel.isClosing) channel.close(false, seen.closed)
     if (kernel.isOpen(id)) kernel.deliver(kernel.closed(id))
-    immediates.runAll()
+    kernel.wakeAll()
     // Balanced to the end: one retain too many keeps every process up that used a socket.
     expect(kernel.isRef).toBe(false)
     kernel.assertClean()
@@ -93,7 +91,7 @@ describe('a channel', () => {
     channel.send(Buffer.from('b'), seen.sending('b'), false)
     channel.shutdown(seen.shuttingDown())
     kernel.deliver(kernel.sent(id, errno('EPIPE')))
-    immediates.runAll()
+    kernel.wakeAll()
     expect(kernel.isRef).toBe(false)
   })
 
@@ -103,7 +101,7 @@ describe('a channel', () => {
   ])('%s leaves nothing behind', (_what, length) => {
     const { kernel, channel, seen } = fixture
     channel.send(Buffer.alloc(length), seen.sending('it'), false)
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.events).toEqual([`sent it 0 ${length}`])
     expect(kernel.isRef).toBe(false)
   })
@@ -216,7 +214,7 @@ describe('an acceptor', () => {
     kernel.deliver(kernel.acceptEnded(id, errno('ECANCELED')))
     acceptor.setRef(true)
     acceptor.resume()
-    kernel.take()
+    kernel.taken()
     expect(kernel.isRef).toBe(true)
   })
 

@@ -11,6 +11,7 @@ import {
   COMPLETION_HEADER_WORDS,
   COMPLETION_WORDS,
   CONTRACT_VERSION,
+  Dispatched,
   FLAG_MORE,
   Op,
   SLOT_BITS,
@@ -75,6 +76,28 @@ const opNames = new Map<number, OpName>(
 const SLOT_MASK = (1 << SLOT_BITS) - 1
 /** What stands in the receive pool once its bytes are no longer valid. */
 const STALE_BYTE = 0xee
+/** Times that a batch is put off for what its first completions led to. */
+const ROUNDS_BETWEEN = 8
+/** Exceptions in a row without a completion delivered, above which dispatch counts as stuck. */
+const UNMOVED_MAX = 3
+
+/** Where in its batch native puts a completion: what comes first, the rest, failed sends, closes. */
+function rank({ opcode, result }: Posted): number {
+  if (opcode === Op.close) return 3
+  if (opcode === Op.shutdown) return 0
+  if (opcode !== Op.send) return 1
+  return result < 0 && result !== errno('ECANCELED') ? 2 : 0
+}
+
+function inNativeOrder(batch: readonly Posted[]): Posted[] {
+  return [...batch].sort((a, b) => rank(a) - rank(b))
+}
+
+/** How many completions come first in a batch that lies in native's order. */
+function firstOf(batch: readonly Posted[]): number {
+  const other = batch.findIndex((posted) => rank(posted) > 0)
+  return other < 0 ? batch.length : other
+}
 
 export class ScriptedKernel implements Binding, NativeDriver {
   readonly contractVersion = CONTRACT_VERSION
@@ -83,15 +106,23 @@ export class ScriptedKernel implements Binding, NativeDriver {
   readonly log: Command[] = []
   /** Breaches of the contract by the TypeScript side. Has to stay empty. */
   readonly violations: string[] = []
-  /** What dispatch has thrown: what Node would have reported as 'uncaughtException'. */
+  /** What dispatch and native calls have thrown: what Node would have reported as 'uncaughtException'. */
   readonly uncaught: unknown[] = []
   /** submit calls so far. */
   submits = 0
   /** Dispatch calls so far. */
   dispatches = 0
+  /** Native calls made so far. */
+  nativeCalls = 0
+  /** Wakes that were commanded and have not completed. */
+  #wakes = 0
+  /** What take() took. */
+  #untold: string[] = []
+  /** What the commands completed at once that dispatch wanted to go before the rest of its batch. */
+  completesBetween: () => Posted[] = () => []
   isRef = false
-  /** How much of `length` bytes sendNow takes at once, or -errno. */
-  sendNowTakes: (length: number) => number = (length) => length
+  /** How much of `length` bytes sendNow takes at once, or -errno. By itself small sends are left in flight, for tests to end. */
+  sendNowTakes: (length: number) => number = (length) => (length > 65536 ? length : 0)
   unsent(id: number): number {
     return this.#live(id, 'unsent') === undefined ? errno('EBADF') : 0
   }
@@ -99,6 +130,8 @@ export class ScriptedKernel implements Binding, NativeDriver {
   /** How much of `length` bytes offer takes; more than 0 means that the send in flight is out, too. */
   offerTakes: (length: number) => number = () => 0
   sendNowCalls = 0
+  /** How much of `length` bytes sendBlock takes at once, or -errno. The rest is in flight. */
+  sendBlockTakes: (length: number) => number = () => 0
   /** What open, bind, listen and connect answer when it is not success. */
   readonly refuses: Partial<Record<'open' | 'bind' | 'listen' | 'connect', number>> = {}
   /** What bind and connect were asked for. */
@@ -109,7 +142,8 @@ export class ScriptedKernel implements Binding, NativeDriver {
   arena: Uint8Array = new Uint8Array(0)
   pool: Uint8Array = new Uint8Array(0)
 
-  #dispatch: () => void = () => {}
+  #dispatch: () => number = () => Dispatched.done
+  #nativeCall: unknown[] = []
   #batchSize = 0
   #poolUsed = 0
   #endpoints = new Map<number, EndpointModel>()
@@ -119,21 +153,22 @@ export class ScriptedKernel implements Binding, NativeDriver {
 
   // --- Binding --------------------------------------------------------------------------------------------------
 
-  callNative<Receiver extends object, A, B>(
-    receiver: Receiver,
-    fn: (this: Receiver, a: A, b: B) => void,
-    a: A,
-    b: B,
-  ): void {
-    fn.call(receiver, a, b)
-  }
-
   probe(): Probe {
     throw new Error('the scripted kernel is not probed')
   }
 
-  createDriver(_kind: DriverKind, options: NativeOptions, dispatch: () => void): NativeDriver {
+  duplicate(fd: number): number {
+    return fd
+  }
+
+  createDriver(
+    _kind: DriverKind,
+    options: NativeOptions,
+    dispatch: () => number,
+    nativeCall: unknown[],
+  ): NativeDriver {
     this.#dispatch = dispatch
+    this.#nativeCall = nativeCall
     this.#batchSize = options.batchSize
     this.commands = new Int32Array(COMMAND_HEADER_WORDS + options.commandCapacity * COMMAND_WORDS)
     this.completions = new Int32Array(
@@ -148,7 +183,12 @@ export class ScriptedKernel implements Binding, NativeDriver {
 
   submit(): void {
     this.submits++
-    this.take()
+    this.taken()
+  }
+
+  /** As submit; what it takes is told by the next taken(). */
+  take(): void {
+    this.#untold = this.taken()
   }
 
   setRef(on: boolean): void {
@@ -205,7 +245,7 @@ export class ScriptedKernel implements Binding, NativeDriver {
     const endpoint = this.#live(id, 'sendNow')
     if (endpoint === undefined) return errno('EBADF')
     // A queued send has to be ahead of these bytes, so that sendNow's refusal depends on it too.
-    this.take()
+    this.taken()
     if (endpoint.inFlight.has('send')) {
       this.#breach('sendNow while a send is in flight')
       return errno('EALREADY')
@@ -219,10 +259,22 @@ export class ScriptedKernel implements Binding, NativeDriver {
     return taken
   }
 
+  sendBlock(id: number, offset: number, length: number): number {
+    const endpoint = this.#live(id, 'sendBlock')
+    if (endpoint === undefined) return errno('EBADF')
+    this.taken()
+    const taken = this.sendBlockTakes(length)
+    if (taken >= 0) {
+      endpoint.wire.push(Buffer.from(this.arena.subarray(offset, offset + taken)))
+      if (taken < length) this.#takeSend(endpoint, offset + taken, length - taken)
+    }
+    return taken
+  }
+
   offer(id: number, bytes: Uint8Array, offset: number, length: number): number {
     const endpoint = this.#live(id, 'offer')
     if (endpoint === undefined) return errno('EBADF')
-    this.take()
+    this.taken()
     if (endpoint.isClosing) this.#breach('offer after close')
     if (endpoint.hasFin || endpoint.inFlight.has('shutdown')) this.#breach('offer after shutdown')
     const taken = this.offerTakes(length)
@@ -336,31 +388,35 @@ export class ScriptedKernel implements Binding, NativeDriver {
   }
 
   isInFlight(id: number, op: OpName): boolean {
-    this.take()
+    this.taken()
     return this.#endpoints.get(id)?.inFlight.has(op) ?? false
   }
 
   isCancelRequested(id: number, op: OpName): boolean {
-    this.take()
+    this.taken()
     return this.#endpoints.get(id)?.inFlight.get(op)?.isCancelRequested ?? false
   }
 
   /** Bytes of the send in flight. */
   sendLength(id: number): number {
-    this.take()
+    this.taken()
     return this.#model(id).inFlight.get('send')?.bytes.length ?? 0
   }
 
   isClosing(id: number): boolean {
-    this.take()
+    this.taken()
     return this.#endpoints.get(id)?.isClosing ?? false
   }
 
-  /** Takes the queued commands, as every loop turn does; returns them as words to compare with. */
-  take(): string[] {
+  /**
+   * Takes the queued commands, as every loop turn does; returns them as words to compare with. Wakes are for nobody's
+   * endpoint: they are counted, and neither returned nor logged.
+   */
+  taken(): string[] {
     const count = this.commands[0]!
     this.commands[0] = 0
-    const taken: string[] = []
+    const taken = this.#untold
+    this.#untold = []
     for (let i = 0; i < count; i++) {
       const at = COMMAND_HEADER_WORDS + i * COMMAND_WORDS
       const [opcode, id, a, b] = this.commands.subarray(at, at + COMMAND_WORDS) as unknown as [
@@ -374,6 +430,10 @@ export class ScriptedKernel implements Binding, NativeDriver {
         this.#breach(`opcode ${opcode} is unknown`)
         continue
       }
+      if (op === 'wake') {
+        this.#takeWake(id)
+        continue
+      }
       const command = { op, id, a, b }
       this.log.push(command)
       taken.push(op === 'cancel' ? `cancel ${opNames.get(a)}` : op)
@@ -384,7 +444,7 @@ export class ScriptedKernel implements Binding, NativeDriver {
 
   /** Commands of one kind for `id` taken so far. */
   count(id: number, op: OpName): number {
-    this.take()
+    this.taken()
     return this.log.filter((command) => command.id === id && command.op === op).length
   }
 
@@ -401,6 +461,20 @@ export class ScriptedKernel implements Binding, NativeDriver {
   /** Throws when the contract was broken. */
   assertClean(): void {
     if (this.violations.length > 0) throw new Error(this.violations.join('\n'))
+  }
+
+  /**
+   * Until the returned function is called, wakes complete by themselves in every turn of Node's loop, as they would. For
+   * tests that await what follows from them.
+   */
+  wakeByItself(): () => void {
+    let turn: NodeJS.Immediate
+    const next = (): void => {
+      this.wake()
+      turn = setImmediate(next)
+    }
+    turn = setImmediate(next)
+    return () => clearImmediate(turn)
   }
 
   // --- the script's side: what the kernel does ------------------------------------------------------------------
@@ -459,7 +533,7 @@ export class ScriptedKernel implements Binding, NativeDriver {
 
   /** What close comes to: every operation in flight ends, then the one closed completion. */
   closed(id: number): Posted[] {
-    this.take()
+    this.taken()
     const endpoint = this.#model(id)
     if (!endpoint.isClosing) throw new Error('script: closed() without a close command')
     const posted = [...endpoint.inFlight.keys()].map((op) =>
@@ -472,29 +546,60 @@ export class ScriptedKernel implements Binding, NativeDriver {
 
   /** The closed completion alone: a kernel that forgot the others. */
   onlyClosed(id: number): Posted {
-    this.take()
+    this.taken()
     if (!this.#model(id).isClosing) throw new Error('script: closed without a close command')
     this.#endpoints.delete(id)
     return { opcode: Op.close, id, result: 0 }
   }
 
-  /** Delivers completions as native does: sends first, in batches, going on after an exception. */
+  /** The completions of the wakes that are due. Other commands stay queued, for the test to look at. */
+  woken(): Posted[] {
+    const { commands } = this
+    let left = 0
+    for (let i = 0; i < commands[0]!; i++) {
+      const at = COMMAND_HEADER_WORDS + i * COMMAND_WORDS
+      if (commands[at] === Op.wake) {
+        this.#takeWake(commands[at + 1]!)
+      } else {
+        const to = COMMAND_HEADER_WORDS + left++ * COMMAND_WORDS
+        commands.copyWithin(to, at, at + COMMAND_WORDS)
+      }
+    }
+    commands[0] = left
+    const due = Array.from({ length: this.#wakes }, () => ({ opcode: Op.wake, id: 0, result: 0 }))
+    this.#wakes = 0
+    return due
+  }
+
+  /** One turn of the loop with nothing but wakes: those that were due when it began. */
+  wake(): void {
+    this.deliver(this.woken())
+  }
+
+  /** Turns until no wake is due. */
+  wakeAll(): void {
+    for (let due = this.woken(); due.length > 0; due = this.woken()) this.deliver(due)
+  }
+
+  /** Delivers completions as native does: in batches, each in native's order, going on after an exception. */
   deliver(...posted: (Posted | Posted[])[]): void {
-    const all = posted.flat()
-    const isSend = (completion: Posted): boolean => completion.opcode === Op.send
-    this.deliverAsIs([...all.filter(isSend), ...all.filter((one) => !isSend(one))])
+    this.#deliver(posted.flat(), inNativeOrder)
   }
 
   /** Delivers completions in just this order. */
   deliverAsIs(posted: readonly Posted[]): void {
+    this.#deliver(posted, (batch) => [...batch])
+  }
+
+  #deliver(posted: readonly Posted[], order: (batch: readonly Posted[]) => Posted[]): void {
     for (let from = 0; from < posted.length; from += this.#batchSize) {
-      this.#deliverBatch(posted.slice(from, from + this.#batchSize))
+      this.#deliverBatch(order(posted.slice(from, from + this.#batchSize)))
     }
     this.pool.fill(STALE_BYTE, 0, this.#poolUsed)
     this.#poolUsed = 0
   }
 
-  #deliverBatch(batch: readonly Posted[]): void {
+  #seal(batch: readonly Posted[], mayReturn: boolean): void {
     const { completions } = this
     batch.forEach(({ opcode, id, result, more = false, extra = 0 }, index) => {
       const words = [opcode | ((more ? FLAG_MORE : 0) << 8), id, result, extra]
@@ -502,22 +607,77 @@ export class ScriptedKernel implements Binding, NativeDriver {
     })
     completions[0] = batch.length
     completions[1] = 0
-    while (completions[1]! < batch.length) {
+    completions[2] = mayReturn ? firstOf(batch) : 0
+  }
+
+  #deliverBatch(batch: readonly Posted[]): void {
+    let rounds = ROUNDS_BETWEEN
+    this.#seal(batch, true)
+    for (;;) {
+      const answer = this.#callDispatch(batch.length)
+      if (answer === undefined || answer === Dispatched.done) return
+      if (answer === Dispatched.submit) {
+        const left = this.#between(batch)
+        if (left === undefined) return
+        batch = left
+        this.#seal(batch, --rounds > 0)
+        continue
+      }
+      this.#callNative()
+      if (answer === Dispatched.call) return
+    }
+  }
+
+  /** Calls dispatch until it returns. Undefined: it would not. */
+  #callDispatch(count: number): number | undefined {
+    const { completions } = this
+    for (let unmoved = 0; unmoved < UNMOVED_MAX;) {
       const before = completions[1]!
       this.dispatches++
       try {
-        this.#dispatch()
+        const answer = this.#dispatch()
+        const isOver = answer === Dispatched.done || answer === Dispatched.call
+        if (isOver && completions[1]! < count) {
+          this.#breach(`dispatch answered ${answer} with completions left`)
+          return undefined
+        }
+        return answer
       } catch (error) {
         this.uncaught.push(error)
+        unmoved = completions[1]! > before ? 0 : unmoved + 1
       }
-      if (completions[1]! <= before) {
-        this.#breach('dispatch returned without moving the cursor')
-        return
-      }
+    }
+    this.#breach('dispatch throws without moving the cursor')
+    return undefined
+  }
+
+  /** What is left of the batch, behind what the commands have completed at once. */
+  #between(batch: readonly Posted[]): Posted[] | undefined {
+    const first = firstOf(batch)
+    if (first === 0 || this.completions[1] !== first || this.commands[0] === 0) {
+      this.#breach('dispatch asked for a submission where there is none to make')
+      return undefined
+    }
+    this.taken()
+    return inNativeOrder([...this.completesBetween(), ...batch.slice(first)])
+  }
+
+  #callNative(): void {
+    this.nativeCalls++
+    const [receiver, fn, a, b] = this.#nativeCall
+    try {
+      ;(fn as (a: unknown, b: unknown) => void).call(receiver, a, b)
+    } catch (error) {
+      this.uncaught.push(error)
     }
   }
 
   // --- the contract ---------------------------------------------------------------------------------------------
+
+  #takeWake(id: number): void {
+    if (id !== 0) this.#breach(`wake for id ${id}`)
+    this.#wakes++
+  }
 
   #takeOne({ op, id, a, b }: Command): void {
     const endpoint = this.#live(id, op)
@@ -607,7 +767,7 @@ export class ScriptedKernel implements Binding, NativeDriver {
 
   /** The operation a completion is for; the script may only complete what is in flight. */
   #operation(id: number, op: OpName, isLast: boolean): InFlight {
-    this.take()
+    this.taken()
     const { inFlight } = this.#model(id)
     const operation = inFlight.get(op)
     if (operation === undefined) throw new Error(`script: no ${op} is in flight on ${id}`)

@@ -1,10 +1,8 @@
 /** A callback that throws, in every position: the rest of the batch still arrives, and the channel is whole (E2). */
 import { Channel } from '../../src/core/channel'
 import { errno } from './scripted-binding'
-import { Recorder, makeChannel, scriptImmediates } from './fixtures'
+import { Recorder, makeChannel } from './fixtures'
 import type { ChannelFixture } from './fixtures'
-
-const immediates = scriptImmediates()
 
 let fixture: ChannelFixture
 /** A bystander on the same driver, whose completion ends every batch. */
@@ -30,7 +28,7 @@ beforeEach(() => {
 })
 
 afterEach(() => {
-  const thrown = [...fixture.kernel.uncaught, ...immediates.uncaught] as Error[]
+  const thrown = fixture.kernel.uncaught
   // Reported once each: neither swallowed nor repeated.
   expect(thrown).toHaveLength(1)
   fixture.kernel.assertClean()
@@ -55,7 +53,7 @@ describe('a callback throws', () => {
     throwAt('bytes 1')
     channel.readStart()
     kernel.deliver(kernel.received(id, '1', false), kernel.received(second.id, 'by'))
-    expect(kernel.take()).toEqual(['receive'])
+    expect(kernel.taken()).toEqual(['receive'])
     kernel.deliver(kernel.received(id, '2'))
     expect(seen.events).toEqual(['bytes 1', 'bytes 2'])
     expectBystanderServed()
@@ -68,7 +66,7 @@ describe('a callback throws', () => {
     channel.readStop()
     kernel.deliver(kernel.received(id, '1'), kernel.received(id, '2'), kernel.receiveEnded(id, 0))
     channel.readStart()
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.events).toEqual(['bytes 1', 'bytes 2', 'end'])
   })
 
@@ -79,7 +77,7 @@ describe('a callback throws', () => {
     channel.readStop()
     kernel.deliver(kernel.received(id, '1', false))
     channel.readStart()
-    immediates.runAll()
+    kernel.wakeAll()
     kernel.deliver(kernel.received(id, '2'))
     expect(seen.events).toEqual(['bytes 1', 'bytes 2'])
   })
@@ -94,7 +92,7 @@ describe('a callback throws', () => {
     kernel.deliver(kernel.receiveEnded(id, result), kernel.received(second.id, 'by'))
     channel.readStop()
     channel.readStart()
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.events).toEqual([event])
     expectBystanderServed()
   })
@@ -120,7 +118,7 @@ describe('a callback throws', () => {
     for (const name of ['a', 'b', 'c']) channel.send(Buffer.from(name), seen.sending(name), false)
     channel.shutdown(seen.shuttingDown())
     kernel.deliver(kernel.sent(id, EPIPE), kernel.received(second.id, 'by'))
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.events).toEqual([
       ...['a', 'b', 'c'].map((name) => `sent ${name} ${EPIPE} 0`),
       `shutdown ${EPIPE}`,
@@ -134,7 +132,7 @@ describe('a callback throws', () => {
     throwAt(`sent b ${EPIPE} 0`)
     for (const name of ['a', 'b', 'c']) channel.send(Buffer.from(name), seen.sending(name), false)
     kernel.deliver(kernel.sent(id, EPIPE))
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.events).toEqual(['a', 'b', 'c'].map((name) => `sent ${name} ${EPIPE} 0`))
   })
 
@@ -146,7 +144,7 @@ describe('a callback throws', () => {
     channel.send(Buffer.from('b'), request, false)
     channel.send(Buffer.from('c'), seen.sending('c'), false)
     channel.cancelSend(request)
-    immediates.runAll()
+    kernel.wakeAll()
     kernel.deliver(kernel.sent(id))
     kernel.deliver(kernel.sent(id))
     expect(kernel.wire(id)).toBe('ac')
@@ -157,7 +155,7 @@ describe('a callback throws', () => {
     throwAt('sent empty 0 0')
     channel.send(Buffer.alloc(0), seen.sending('empty'), false)
     channel.send(Buffer.from('a'), seen.sending('a'), false)
-    immediates.runAll()
+    kernel.wakeAll()
     kernel.deliver(kernel.sent(id))
     expect(seen.events).toEqual(['sent empty 0 0', 'sent a 0 1'])
   })
@@ -208,7 +206,7 @@ describe('a callback throws', () => {
     for (const name of ['a', 'b', 'c']) channel.send(Buffer.from(name), seen.sending(name), false)
     channel.close(false, seen.closed)
     kernel.deliver(kernel.closed(id))
-    immediates.runAll()
+    kernel.wakeAll()
     expect(seen.events).toEqual([
       ...['a', 'b', 'c'].map((name) => `sent ${name} ${ECANCELED} 0`),
       'closed',

@@ -11,7 +11,9 @@ const { isMainThread, parentPort, workerData } = require('node:worker_threads')
 
 const addon = require(process.env.URING_NET_ADDON_UNDER_TEST)
 const [program, kind] = isMainThread ? process.argv.slice(2) : workerData
-const [RECEIVE, SEND, ACCEPT, CLOSE] = [1, 2, 4, 7]
+const [RECEIVE, SEND, ACCEPT, CLOSE, WAKE] = [1, 2, 4, 7, 8]
+/** What dispatch answers. */
+const [DONE, CALL, CALL_AND_RETURN] = [0, 1, 2]
 const mebibyte = 1 << 20
 
 const options = {
@@ -32,7 +34,7 @@ function say(message) {
 }
 
 function makeDriver(onCompletion, changed = {}) {
-  const driver = addon.createDriver(kind, { ...options, ...changed }, () => {
+  const dispatch = () => {
     const { completions } = driver
     // After a callback that threw: its ticks, before the next completion.
     if (completions[1] > 0) process._tickCallback()
@@ -41,7 +43,9 @@ function makeDriver(onCompletion, changed = {}) {
       const [head, id, result] = completions.subarray(4 + index * 4, 8 + index * 4)
       onCompletion(head & 0xff, id, result)
     }
-  })
+    return DONE
+  }
+  const driver = addon.createDriver(kind, { ...options, ...changed }, dispatch, [])
   if (typeof driver === 'number') throw new Error(`createDriver returned ${driver}`)
   driver.setRef(true)
   return driver
@@ -121,9 +125,10 @@ const programs = {
     const thrown = []
     const order = []
     process.on('uncaughtException', (error) => thrown.push(error.message))
-    const driver = addon.createDriver(kind, options, () => {
+    const dispatch = () => {
       const { completions } = driver
       const index = completions[1]
+      if (index === completions[0]) return DONE
       const id = completions[4 + index * 4 + 1]
       // Throws too, the second time, before the cursor moves: nothing may be lost by that.
       if (index > 0) process._tickCallback()
@@ -134,7 +139,8 @@ const programs = {
         throw new Error(`tick of ${id}`)
       })
       throw new Error(`at ${id}`)
-    })
+    }
+    const driver = addon.createDriver(kind, options, dispatch, [])
     driver.setRef(true)
     const ids = Array.from({ length: 6 }, () => driver.open(4))
     for (const id of ids) command(driver, CLOSE, id)
@@ -145,9 +151,10 @@ const programs = {
   },
 
   'throw-unhandled': () => {
-    const driver = addon.createDriver(kind, options, () => {
+    const dispatch = () => {
       throw new Error('from dispatch')
-    })
+    }
+    const driver = addon.createDriver(kind, options, dispatch, [])
     driver.setRef(true)
     command(driver, CLOSE, driver.open(4))
     setTimeout(() => process.exit(0), 5000)
@@ -173,6 +180,67 @@ const programs = {
       })
     })
     command(driver, CLOSE, driver.open(4))
+  },
+
+  /**
+   * Native calls asked for by dispatch, into one of Node's own streams: what they call back runs in scopes of its own
+   * only when there is none around it.
+   */
+  'native-call': () => {
+    const { JSStream } = process.binding('js_stream')
+    const order = []
+    process.on('uncaughtException', (error) => order.push(`caught ${error.message}`))
+    const note = (what) => {
+      order.push(what)
+      process.nextTick(() => {
+        order.push(`tick of ${what}`)
+        Promise.resolve().then(() => order.push(`microtask of ${what}`))
+      })
+    }
+    const stream = new JSStream()
+    stream.onread = (chunk) => {
+      note(`read of ${chunk.byteLength}`)
+      if (chunk.byteLength === 3) throw new Error('thrown by a read')
+    }
+    function readTwice(first, second) {
+      this.readBuffer(first)
+      order.push('between')
+      this.readBuffer(second)
+    }
+    const nativeCall = []
+    const ask = (answer, ...parts) => {
+      parts.forEach((part, index) => (nativeCall[index] = part))
+      return answer
+    }
+    const answers = [
+      () => ask(CALL_AND_RETURN, stream, readTwice, new Uint8Array(1), new Uint8Array(2)),
+      () => ask(CALL_AND_RETURN, stream, stream.readBuffer, new Uint8Array(3), undefined),
+      () => DONE,
+      // Its dispatch has delivered all there is and is not called again.
+      () => ask(CALL, stream, stream.readBuffer, new Uint8Array(4), undefined),
+    ]
+    const dispatch = () => {
+      const { completions } = driver
+      order.push('dispatch')
+      if (completions[1] > 0) process._tickCallback()
+      while (completions[1] < completions[0]) {
+        const index = completions[1]++
+        note(`completion ${index}`)
+        const answer = answers[index]()
+        if (answer !== DONE) return answer
+      }
+      return DONE
+    }
+    const driver = addon.createDriver(kind, options, dispatch, nativeCall)
+    driver.setRef(true)
+    for (const _ of answers) command(driver, WAKE, 0)
+    // The first timer comes after the batch, the second one after whatever a dispatch too many would do.
+    setTimeout(() => {
+      setTimeout(() => {
+        say(order)
+        driver.close()
+      }, 1)
+    }, 1)
   },
 
   /** Descriptor 3 is a listener or a connection that the parent holds as well: answers one message, then closes it. */

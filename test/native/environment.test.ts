@@ -142,6 +142,36 @@ describe.each(kinds)('%s: dispatch', (kind) => {
   })
 })
 
+describe.each(kinds)('%s: a native call', (kind) => {
+  test('is made outside the batch’s scope, reports what it throws, and the rest of the batch follows', async () => {
+    const { said, stderr } = await run('native-call', kind)
+    expect(stderr).toBe('')
+    const followed = (what: string) => [what, `tick of ${what}`, `microtask of ${what}`]
+    expect(said[0]).toEqual([
+      'dispatch',
+      // The scope has ended before the call, and each of the two reads in it is a scope of its own.
+      ...followed('completion 0'),
+      ...followed('read of 1'),
+      'between',
+      ...followed('read of 2'),
+      'dispatch',
+      ...followed('completion 1'),
+      'read of 3',
+      'caught thrown by a read',
+      'dispatch',
+      'tick of read of 3',
+      'microtask of read of 3',
+      'completion 2',
+      'completion 3',
+      ...['tick', 'microtask'].flatMap((kind) => [
+        `${kind} of completion 2`,
+        `${kind} of completion 3`,
+      ]),
+      ...followed('read of 4'),
+    ])
+  })
+})
+
 describe.each(kinds)('%s: descriptors', (kind) => {
   test('used up refuse connections without an error, without spinning, and accepting resumes', async () => {
     const { code, said, stderr } = await run('descriptors', kind, { limit: 64 })

@@ -91,16 +91,15 @@ export class Rig {
   onEvent: (event: Event) => void = () => {}
   /** Called with the number of completions at the start of each dispatch. */
   onBatch: (count: number) => void = () => {}
+  /** Asked at `index` of the batch, before what is there: an answer other than done is dispatch's. */
+  interrupt: (index: number) => number = () => Dispatched.done
 
   #batch = 0
   #waiters: Waiter[] = []
   #isClosed = false
 
   constructor(kind: DriverKind, changed: Partial<NativeOptions> = {}) {
-    const dispatch = (): number => {
-      this.#dispatch()
-      return Dispatched.done
-    }
+    const dispatch = (): number => this.#dispatch()
     const made = binding.createDriver(kind, { ...options, ...changed }, dispatch, [])
     if (typeof made === 'number') throw new Error(`createDriver(${kind}) returned ${made}`)
     this.driver = made
@@ -196,12 +195,14 @@ export class Rig {
     return this.driver.close()
   }
 
-  #dispatch(): void {
+  #dispatch(): number {
     const { completions, pool } = this.driver
     const count = completions[0]!
     if (completions[1] === 0) this.onBatch(count)
     const batch = this.#batch++
     for (let index = completions[1]!; index < count; index++) {
+      const answer = this.interrupt(index)
+      if (answer !== Dispatched.done) return answer
       const at = COMPLETION_HEADER_WORDS + index * COMPLETION_WORDS
       const [head, id, result, extra] = completions.subarray(at, at + COMPLETION_WORDS)
       completions[1] = index + 1
@@ -211,8 +212,9 @@ export class Rig {
       const bytes = isData ? Buffer.from(pool.subarray(extra!, extra! + result!)) : Buffer.alloc(0)
       const more = ((head! >> 8) & FLAG_MORE) !== 0
       this.#record({ op, opcode, id: id!, result: result!, extra: extra!, more, bytes, batch })
-      if (this.#isClosed) return
+      if (this.#isClosed) break
     }
+    return Dispatched.done
   }
 
   #record(event: Event): void {

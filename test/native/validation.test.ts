@@ -41,16 +41,21 @@ test('createDriver refuses options that are missing, not integers or out of rang
   const create = (binding as unknown as Untyped)['createDriver']!
   const invalid = errno('EINVAL')
   const nothing = () => {}
-  expect(create('kqueue', options, nothing)).toBe(invalid)
-  expect(create(1, options, nothing)).toBe(invalid)
-  expect(create('epoll', undefined, nothing)).toBe(invalid)
-  expect(create('epoll', options, {})).toBe(invalid)
+  expect(create('kqueue', options, nothing, [])).toBe(invalid)
+  expect(create(1, options, nothing, [])).toBe(invalid)
+  expect(create('epoll', undefined, nothing, [])).toBe(invalid)
+  expect(create('epoll', options, {}, [])).toBe(invalid)
+  for (const wrong of [undefined, null, 4, {}, nothing]) {
+    expect(create('epoll', options, nothing, wrong)).toBe(invalid)
+  }
   for (const name of Object.keys(options)) {
     for (const value of [undefined, null, '1', NaN, -1, 1.5, 2 ** 60, {}]) {
-      expect(create('epoll', { ...options, [name]: value }, nothing)).toBe(invalid)
+      expect(create('epoll', { ...options, [name]: value }, nothing, [])).toBe(invalid)
     }
   }
-  expect(create('epoll', { ...options, endpointsMax: (1 << SLOT_BITS) + 1 }, nothing)).toBe(invalid)
+  expect(create('epoll', { ...options, endpointsMax: (1 << SLOT_BITS) + 1 }, nothing, [])).toBe(
+    invalid,
+  )
 })
 
 describe.each(kinds)('%s: validation', (kind) => {
@@ -166,7 +171,8 @@ describe.each(kinds)('%s: validation', (kind) => {
       [Op.cancel, id, 99, 0, errno('EINVAL')],
       [Op.close, id, 7, 0, errno('EINVAL')],
       [0, id, 0, 0, errno('EINVAL')],
-      [8, id, 0, 0, errno('EINVAL')],
+      [Op.wake, id, 0, 0, errno('EINVAL')],
+      [9, id, 0, 0, errno('EINVAL')],
       [-1, id, 0, 0, errno('EINVAL')],
       [256, id, 0, 0, errno('EINVAL')],
       [258, id, 1, 0, errno('EINVAL')],
@@ -256,7 +262,7 @@ describe.each(kinds)('%s: validation', (kind) => {
         const to = [id, listener, random(2 ** 31), -random(100)][random(4)]!
         // Never close: the endpoints have to be there at the end.
         rig.command(
-          [1, 2, 4, 5, 6, 8, random(2 ** 31)][random(7)]!,
+          [1, 2, 4, 5, 6, 8, 9, random(2 ** 31)][random(8)]!,
           to,
           random(6) - 1,
           random(300) - 20,

@@ -7,6 +7,9 @@
 const net = require('node:net')
 const vm = require('node:vm')
 
+/** What listeners, which see nothing else of here, may use. */
+globalThis.net = net
+
 process.on('disconnect', () => process.exit())
 process.on('message', ({ id, source, port, host = '127.0.0.1', options = {} }) => {
   const listener = vm.runInThisContext(`(${source})`)

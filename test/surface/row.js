@@ -218,10 +218,10 @@ class Row {
     Row.reports = new Map()
   }
 
-  /** A program in this mode: `net` is the module under test. Resolves to what it printed and how it ended. */
+  /** A program in this mode, which its flags are part of: `net` is the module under test. Resolves to what it printed and how it ended. */
   async program(source, { stdio = [], onChild, args = [] } = {}) {
     const prelude = `const net = require(${JSON.stringify(this.module)});`
-    const child = spawn(process.execPath, [...this.flags, '-e', prelude + source, ...args], {
+    const child = spawn(process.execPath, [...process.execArgv, '-e', prelude + source, ...args], {
       stdio: ['ignore', 'pipe', 'pipe', ...stdio],
       timeout: this.deadlineMs,
       killSignal: 'SIGKILL',
@@ -266,7 +266,9 @@ class Row {
   #normaliseText(text) {
     const withoutPath = this.directory ? text.replaceAll(this.directory, '<directory>') : text
     const portOf = (port) => this.ports.get(Number(port)) ?? '<some port>'
-    return withoutPath.replace(/:(\d{4,5})\b/g, (_, port) => `:${portOf(port)}`)
+    // Abstract paths begin with NUL, which no report should contain.
+    const readable = withoutPath.replaceAll('\0', '@')
+    return readable.replace(/:(\d{4,5})\b/g, (_, port) => `:${portOf(port)}`)
   }
 }
 
@@ -291,7 +293,9 @@ function told(value) {
   if (value instanceof Error) return shape(value)
   if (Buffer.isBuffer(value)) return value.length <= 64 ? value.toString() : value.length
   if (typeof value === 'object' && value !== null) {
-    return Object.getPrototypeOf(value) === Object.prototype ? value : `[${value.constructor?.name}]`
+    return Object.getPrototypeOf(value) === Object.prototype
+      ? value
+      : `[${value.constructor?.name}]`
   }
   return typeof value === 'function' ? '[function]' : value
 }

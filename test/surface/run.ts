@@ -5,6 +5,7 @@
 import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 
 const program = join(__dirname, 'child.js')
 const runDeadlineMs = 120_000
@@ -35,13 +36,26 @@ interface Line {
 
 const register = join(__dirname, '..', '..', 'dist', 'src', 'register.js')
 
+/** Both ways in have to do the same: one driver comes by each. */
+function flagsOf(driver: string): string[] {
+  return driver === 'uring'
+    ? ['--require', register]
+    : ['--import', String(pathToFileURL(register))]
+}
+
 /** Runs these rows, and says how each one ended: with a result, a deadline, an exception, or the process. */
 export async function runRows(run: Run, titles: readonly string[]): Promise<Results> {
   const results: Results = { handle: '', rows: new Map() }
   let left = titles
   while (left.length > 0) {
+    results.handle = ''
     const ending = await runOnce(run, left, results)
     left = left.filter((title) => !results.rows.has(title))
+    if (results.handle === '') {
+      // It did not even start, and would not the next time either.
+      for (const title of left) results.rows.set(title, { crashed: ending })
+      break
+    }
     const [crashed] = left
     if (crashed !== undefined) results.rows.set(crashed, { crashed: ending })
     left = left.slice(1)
@@ -54,7 +68,7 @@ async function runOnce(
   titles: readonly string[],
   results: Results,
 ): Promise<string> {
-  const flags = mode === 'register' ? ['--require', register] : []
+  const flags = mode === 'register' ? flagsOf(driver) : []
   const { NODE_OPTIONS: _, URING_NET_DRIVER: __, ...env } = process.env
   const child = spawn(node, [...flags, program, mode, JSON.stringify(titles)], {
     env: driver === '' ? env : { ...env, URING_NET_DRIVER: driver },

@@ -88,11 +88,14 @@ const noticed: Record<string, string[]> = {
   'bare errors': ['a port nobody listens on, a path that is none: the whole life'],
 }
 
-test.each(Object.entries(noticed))('the rows notice an implementation with: %s', async (fault, rows) => {
-  const node = process.execPath
-  const [good, bad] = await inTurn(atATime, [
-    () => runRows({ node, mode: 'plain', driver: '' }, rows),
-    () => runRows({ node, mode: `fault:${fault}`, driver: '' }, rows),
-  ])
-  for (const title of rows) expect(bad!.rows.get(title)).not.toEqual(good!.rows.get(title))
-})
+test.each(Object.entries(noticed))(
+  'the rows notice an implementation with: %s',
+  async (fault, rows) => {
+    const node = process.execPath
+    const [good, bad] = await inTurn(atATime, [
+      () => runRows({ node, mode: 'plain', driver: '' }, rows),
+      () => runRows({ node, mode: `fault:${fault}`, driver: '' }, rows),
+    ])
+    for (const title of rows) expect(bad!.rows.get(title)).not.toEqual(good!.rows.get(title))
+  },
+)

@@ -2,19 +2,13 @@
 
 /*
  * What a mode puts into a row's hands: the `net` under test, how its clients and servers are made for http, https, http2
- * and tls, and how a program of its own is started in the same mode. `plain` is the oracle. Knows nothing of rows.
+ * and tls, and what a program of its own requires. `plain` is the oracle; what makes the mode `register` is a flag of the
+ * process. Knows nothing of rows.
  */
 const { join } = require('node:path')
 const { faults } = require('./faults')
 
-const dist = join(__dirname, '..', '..', 'dist', 'src')
-const library = join(dist, 'index.js')
-const register = join(dist, 'register.js')
-
-/** Arguments for node that put a whole program into the mode. */
-function flagsOf(mode) {
-  return mode === 'register' ? ['--require', register] : []
-}
+const library = join(__dirname, '..', '..', 'dist', 'src', 'index.js')
 
 /** What `require` is given to get the `net` of the mode. */
 function moduleOf(mode) {
@@ -57,7 +51,6 @@ function createWorld(mode) {
     http2,
     tls,
     module: moduleOf(mode),
-    flags: flagsOf(mode),
     attach: isLibrary ? net.attach : (server) => server,
     connectTls,
     httpAgent: (options) => agentOf(http.Agent, options, (given) => net.connect(given)),
@@ -74,4 +67,4 @@ function createWorld(mode) {
   }
 }
 
-module.exports = { createWorld, flagsOf, library, register }
+module.exports = { createWorld }

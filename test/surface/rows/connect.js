@@ -17,7 +17,12 @@ function lookupOf(addresses, calls = []) {
 
 const v4 = (address = loopback) => ({ address, family: 4 })
 const v6 = (address = '::1') => ({ address, family: 6 })
-const attempts = ['lookup', 'connectionAttempt', 'connectionAttemptFailed', 'connectionAttemptTimeout']
+const attempts = [
+  'lookup',
+  'connectionAttempt',
+  'connectionAttemptFailed',
+  'connectionAttemptTimeout',
+]
 const life = [...attempts, 'connect', 'ready', 'end', 'error', 'close']
 
 /** Connects, notes the events until the end, and what is known about the connection when it is there. */
@@ -60,7 +65,9 @@ async function overloadOfPath(t, connect) {
   const socket = t.track(connect({ net: t.net, path, onConnect: () => callbacks++ }))
   const text = await t.received(socket)
   const { remoteAddress, remotePort, remoteFamily, localAddress } = socket
-  const names = [remoteAddress, remotePort, remoteFamily, localAddress].map((name) => name ?? 'none')
+  const names = [remoteAddress, remotePort, remoteFamily, localAddress].map(
+    (name) => name ?? 'none',
+  )
   return { text, callbacks, names }
 }
 
@@ -117,7 +124,7 @@ const refusals = {
   'an attempt timeout of zero': (net) =>
     net.connect({ port: 1, autoSelectFamily: true, autoSelectFamilyAttemptTimeout: 0 }),
   'a host with NUL in it': (net) => net.connect({ port: 1, host: 'a\0b' }),
-  'objectMode': (net) => net.connect({ port: 1, objectMode: true }),
+  objectMode: (net) => net.connect({ port: 1, objectMode: true }),
   'an onread without a callback': (net) => net.connect({ port: 1, onread: { buffer: 5 } }),
   'a descriptor that is a file': (net) => {
     const fd = openSync(__filename)
@@ -183,7 +190,12 @@ exports.rows = {
   },
 
   'a lookup that answers nonsense is an error': async (t) => {
-    const answers = [[undefined, 4], ['not an address', 4], [loopback, 7], [5, 4]]
+    const answers = [
+      [undefined, 4],
+      ['not an address', 4],
+      [loopback, 7],
+      [5, 4],
+    ]
     const results = []
     for (const [address, family] of answers) {
       const lookup = (hostname, options, callback) =>
@@ -215,7 +227,10 @@ exports.rows = {
   },
 
   'happy eyeballs goes on to the next address when one refuses': async (t) => {
-    const port = await t.listen(t.server((socket) => socket.end()), { host: '127.0.0.3' })
+    const port = await t.listen(
+      t.server((socket) => socket.end()),
+      { host: '127.0.0.3' },
+    )
     const lookup = lookupOf([v6(), v4('127.0.0.2'), v4('127.0.0.3')])
     return follow(t, { port, host: 'h', lookup, autoSelectFamily: true })
   },
@@ -248,7 +263,10 @@ exports.rows = {
         filler.on('error', () => {})
       }
       await t.until(() => connected >= 2)
-      await t.listen(t.server((socket) => socket.end()), { host: '127.0.0.2', port })
+      await t.listen(
+        t.server((socket) => socket.end()),
+        { host: '127.0.0.2', port },
+      )
       t.ports.set(port, '<full port>')
       const lookup = lookupOf([v4(), v4('127.0.0.2')])
       const options = { port, host: 'h', lookup, autoSelectFamily: true }
@@ -258,7 +276,9 @@ exports.rows = {
     }
   },
 
-  'data written before a happy eyeballs connection is there leaves on the one that wins': async (t) => {
+  'data written before a happy eyeballs connection is there leaves on the one that wins': async (
+    t,
+  ) => {
     const server = t.server((socket) => socket.pipe(socket))
     const port = await t.listen(server, { host: '127.0.0.2' })
     const lookup = lookupOf([v6(), v4(), v4('127.0.0.2')])
@@ -271,7 +291,10 @@ exports.rows = {
   },
 
   'options set before a happy eyeballs connection are set on the one that wins': async (t) => {
-    const port = await t.listen(t.server((socket) => socket.resume()), { host: '127.0.0.2' })
+    const port = await t.listen(
+      t.server((socket) => socket.resume()),
+      { host: '127.0.0.2' },
+    )
     const lookup = lookupOf([v4(), v4('127.0.0.2')])
     const socket = t.track(new t.net.Socket())
     socket.setNoDelay(true).setKeepAlive(true, 7000).setTimeout(9000)
@@ -409,7 +432,9 @@ exports.rows = {
     return { received, asked: given.length >= 3 }
   },
 
-  'an onread callback that returns false pauses, and resume() goes on where it stopped': async (t) => {
+  'an onread callback that returns false pauses, and resume() goes on where it stopped': async (
+    t,
+  ) => {
     const server = t.server((socket) => socket.end('aabbccdd'))
     const port = await t.listen(server)
     const pieces = []
@@ -479,7 +504,10 @@ exports.rows = {
       writableHighWaterMark,
     ]
     const first = await t.pair()
-    const second = await t.pair({ server: { highWaterMark: 1234 }, client: { highWaterMark: 4321 } })
+    const second = await t.pair({
+      server: { highWaterMark: 1234 },
+      client: { highWaterMark: 4321 },
+    })
     const third = await t.pair({
       client: { readableHighWaterMark: 11, writableHighWaterMark: 22 },
     })
@@ -533,7 +561,9 @@ exports.rows = {
   'noDelay and keepAlive may be asked for in options, before and after connecting': async (t) => {
     const timerOf = ({ localPort, remotePort }) => {
       const hex = (port) => port.toString(16).toUpperCase().padStart(4, '0')
-      const pattern = new RegExp(`:${hex(localPort)} \\w+:${hex(remotePort)} \\w+ \\w+:\\w+ (\\w+):(\\w+)`)
+      const pattern = new RegExp(
+        `:${hex(localPort)} \\w+:${hex(remotePort)} \\w+ \\w+:\\w+ (\\w+):(\\w+)`,
+      )
       const [, kind, when] = pattern.exec(require('node:fs').readFileSync('/proc/net/tcp', 'utf8'))
       return kind === '02' ? `keep-alive after ${Math.ceil(parseInt(when, 16) / 100)} s` : 'none'
     }
@@ -576,25 +606,60 @@ exports.rows = {
   },
 
   'a socket on a descriptor of a pipe reads and writes': async (t) =>
-    t.program(
-      `const socket = new net.Socket({ fd: 3 });
+    t
+      .program(
+        `const socket = new net.Socket({ fd: 3 });
        socket.on('data', (data) => socket.end('got ' + data));
        socket.on('close', () => console.log('closed', socket.bytesRead, socket.bytesWritten))`,
-      {
-        stdio: ['pipe'],
-        onChild: (child) => {
-          child.stdio[3].write('through a descriptor')
-          child.stdio[3].on('data', (data) => (t.note = String(data)))
+        {
+          stdio: ['pipe'],
+          onChild: (child) => {
+            child.stdio[3].write('through a descriptor')
+            child.stdio[3].on('data', (data) => (t.note = String(data)))
+          },
         },
-      },
-    ).then((outcome) => ({ ...outcome, echoed: t.note })),
+      )
+      .then((outcome) => ({ ...outcome, echoed: t.note })),
+
+  'a socket on an inherited descriptor of a connection reads and writes': async (t) => {
+    const server = t.track(t.nodeNet.createServer({ pauseOnConnect: true }))
+    const port = await t.listen(server)
+    const client = t.track(t.nodeNet.connect(port, loopback))
+    const [accepted] = await t.once(server, 'connection')
+    const ending = t.program(
+      `const socket = new net.Socket({ fd: 3 });
+       socket.on('data', (data) => socket.end('child got ' + data));
+       socket.on('close', (hadError) => console.log(hadError, socket.remoteAddress, socket.bytesRead))`,
+      // A descriptor of ours has no number that a child could inherit in a program that does not know of us.
+      { stdio: [accepted._handle.fd] },
+    )
+    client.end('words')
+    const text = await t.received(client)
+    accepted.destroy()
+    return { text, ...(await ending) }
+  },
+
+  'connect() while connecting and while connected is what it is on node:net': async (t) => {
+    const port = await t.listen(t.server())
+    const socket = t.connect(port, loopback)
+    const log = t.events(socket, ['connect', 'error', 'close'])
+    const during = t.thrown(() => socket.connect(port, loopback))
+    await t.turns(20)
+    const { client } = await t.pair()
+    const other = t.events(client, ['connect', 'error', 'close'])
+    const connected = t.thrown(() => client.connect(port, loopback))
+    await t.turns(20)
+    return { during, log, connected, other }
+  },
 
   'a socket made of another’s handle takes the connection over': async (t) => {
     const server = t.server({ pauseOnConnect: true })
     const port = await t.listen(server)
     const client = t.connect(port, loopback)
     const [first] = await t.once(server, 'connection')
-    const second = t.track(new t.net.Socket({ handle: first._handle, readable: true, writable: true }))
+    const second = t.track(
+      new t.net.Socket({ handle: first._handle, readable: true, writable: true }),
+    )
     second.on('data', (data) => second.end(`taken ${data}`))
     client.write('over')
     const text = await t.received(client)

@@ -17,8 +17,10 @@ async function last(t, body, options) {
     socket.on('close', () => report({ length, text: text.slice(0, 200), ending }))
   }, options)
   const source = `const port = ${port}; const host = '127.0.0.1'; ${body}`
-  const [outcome, received] = await Promise.all([t.program(source), next()])
-  return { ...outcome, received }
+  const received = next()
+  const outcome = await t.program(source)
+  // A program that ended before it connected leaves nothing to wait for.
+  return { ...outcome, received: await Promise.race([received, t.delay(2_000)]) }
 }
 
 const programs = {
@@ -46,7 +48,7 @@ const programs = {
   'process.exitCode and a natural end': `process.exitCode = 7; net.connect(port, host).end('natural').resume()`,
   'a write handled by uncaughtException, then exit': `process.on('uncaughtException', () => { s.write('caught'); process.exit(5) }); const s = net.connect(port, host, () => { throw new Error('x') })`,
   'process.reallyExit': `const s = net.connect(port, host, () => { s.write('last'); process.reallyExit(0) })`,
-  'SIGKILL': `const s = net.connect(port, host, () => { s.write('last'); process.kill(process.pid, 'SIGKILL') })`,
+  SIGKILL: `const s = net.connect(port, host, () => { s.write('last'); process.kill(process.pid, 'SIGKILL') })`,
   'a signal with the default action': `const s = net.connect(port, host, () => { s.write('last'); process.kill(process.pid, 'SIGTERM') }); s.resume()`,
   'a console of a socket, then exit': `const s = net.connect(port, host, () => { const c = new console.Console(s); c.log('line 1'); c.log('line 2'); process.exit() })`,
   'a worker that writes and exits': `
@@ -60,4 +62,66 @@ exports.rows = {}
 for (const [title, body] of Object.entries(programs)) {
   exports.rows[`${title}: the peer gets what it gets from node:net`] = (t) =>
     last(t, body.replace("require.resolve('MODULE')", `'${t.module}'`))
+}
+
+/** A server program that prints its port; says what a client in another process got, and how the server ended. */
+async function lastOfServer(t, body, request) {
+  let answered
+  const answer = new Promise((resolve) => (answered = resolve))
+  const source = `const attach = net.attach ?? ((server) => server);
+    const up = (server) => server.listen(0, '127.0.0.1', () => require('node:fs').writeSync(1, String(server.address().port)));
+    ${body}`
+  const outcome = await t.program(source, {
+    onChild: (child) =>
+      child.stdout.once('data', (port) => {
+        const listener = (socket, report) => {
+          let text = ''
+          socket.write(REQUEST)
+          socket.on('data', (data) => (text += data))
+          socket.on('close', (hadError) => report({ text, hadError }))
+        }
+        const source = String(listener).replace('REQUEST', JSON.stringify(request))
+        t.peerClient(Number(port), source).next().then(answered)
+      }),
+  })
+  const { text, hadError } = await Promise.race([answer, t.delay(2_000).then(() => ({ text: '' }))])
+  const stable = text.replace(/^Date: .*$/m, 'Date: then')
+  return { code: outcome.code, signal: outcome.signal, text: stable, hadError }
+}
+
+const get = 'GET / HTTP/1.1\r\nHost: x\r\n\r\n'
+const servers = {
+  'an accepted socket that writes, then process.exit()': [
+    `up(net.createServer((socket) => socket.once('data', () => { socket.write('one '); socket.write('two'); process.exit(2) })))`,
+  ],
+  'an accepted socket that writes, then an exception': [
+    `up(net.createServer((socket) => socket.once('data', () => { socket.write('before'); throw new Error('x') })))`,
+  ],
+  'several accepted sockets and an exit handler that writes': [
+    `up(net.createServer((socket) => { process.on('exit', () => socket.write('bye')); socket.once('data', () => process.exit()) }))`,
+  ],
+  'a server that is closed and a connection that ends': [
+    `const server = net.createServer((socket) => { socket.once('data', () => { server.close(); socket.end('done') }) }); up(server)`,
+  ],
+  'an http response, then process.exit()': [
+    `up(attach(require('node:http').createServer((request, response) => { response.end('whole'); process.exit() })))`,
+    get,
+  ],
+  'a chunked http response that is begun, then process.exit()': [
+    `up(attach(require('node:http').createServer((request, response) => { response.write('part'); process.nextTick(() => process.exit()) })))`,
+    get,
+  ],
+  'an http response whose finish exits': [
+    `up(attach(require('node:http').createServer((request, response) => response.end('whole', () => process.exit()))))`,
+    get,
+  ],
+  'an http response in an exit handler': [
+    `up(attach(require('node:http').createServer((request, response) => { process.on('exit', () => response.end('late')); process.exit() })))`,
+    get,
+  ],
+}
+
+for (const [title, [body, request = 'x']] of Object.entries(servers)) {
+  exports.rows[`${title}: the client gets what it gets from node:net`] = (t) =>
+    lastOfServer(t, body, request)
 }

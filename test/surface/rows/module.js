@@ -230,7 +230,10 @@ exports.rows = {
 
   'the default of autoSelectFamily is set and read, and bad values are refused': async (t) => {
     const { net } = t
-    const before = [net.getDefaultAutoSelectFamily(), net.getDefaultAutoSelectFamilyAttemptTimeout()]
+    const before = [
+      net.getDefaultAutoSelectFamily(),
+      net.getDefaultAutoSelectFamilyAttemptTimeout(),
+    ]
     net.setDefaultAutoSelectFamily(false)
     net.setDefaultAutoSelectFamilyAttemptTimeout(3)
     const after = [net.getDefaultAutoSelectFamily(), net.getDefaultAutoSelectFamilyAttemptTimeout()]
@@ -245,12 +248,9 @@ exports.rows = {
   },
 
   'addresses are recognised': async ({ net }) =>
-    ['127.0.0.1', '::1', '::ffff:1.2.3.4', 'fe80::1%lo', '256.1.1.1', '', 'localhost'].map((text) => [
-      text,
-      net.isIP(text),
-      net.isIPv4(text),
-      net.isIPv6(text),
-    ]),
+    ['127.0.0.1', '::1', '::ffff:1.2.3.4', 'fe80::1%lo', '256.1.1.1', '', 'localhost'].map(
+      (text) => [text, net.isIP(text), net.isIPv4(text), net.isIPv6(text)],
+    ),
 
   'BlockList and SocketAddress are Node’s': async ({ net, nodeNet }) => {
     const list = new net.BlockList()

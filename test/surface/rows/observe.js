@@ -1,7 +1,12 @@
 'use strict'
 
 /* What observers see: async contexts in every callback, async_hooks, diagnostics channels and performance entries. */
-const { AsyncLocalStorage, AsyncResource, createHook, executionAsyncId } = require('node:async_hooks')
+const {
+  AsyncLocalStorage,
+  AsyncResource,
+  createHook,
+  executionAsyncId,
+} = require('node:async_hooks')
 const diagnostics = require('node:diagnostics_channel')
 const { PerformanceObserver } = require('node:perf_hooks')
 const { loopback } = require('../row')
@@ -17,7 +22,12 @@ exports.rows = {
     const log = []
     const lookup = (hostname, options, callback) => {
       log.push(['lookup', store.getStore() ?? 'none'])
-      process.nextTick(callback, null, options.all ? [{ address: loopback, family: 4 }] : loopback, 4)
+      process.nextTick(
+        callback,
+        null,
+        options.all ? [{ address: loopback, family: 4 }] : loopback,
+        4,
+      )
     }
     const socket = store.run('made', () => t.track(new t.net.Socket()))
     store.run('listeners', () => {
@@ -40,11 +50,15 @@ exports.rows = {
     )
     store.run('ending', () => socket.end(seenAt(log, 'end callback')))
     await t.closed(socket)
-    const unique = [...new Set(log.map((entry) => JSON.stringify(entry)))].map((text) => JSON.parse(text))
+    const unique = [...new Set(log.map((entry) => JSON.stringify(entry)))].map((text) =>
+      JSON.parse(text),
+    )
     return unique.sort((a, b) => (a[0] < b[0] ? -1 : 1))
   },
 
-  'callbacks of a server and its connections see the store that they see on node:net': async (t) => {
+  'callbacks of a server and its connections see the store that they see on node:net': async (
+    t,
+  ) => {
     const log = []
     const server = store.run('made', () => t.server())
     store.run('listeners', () => {
@@ -68,7 +82,9 @@ exports.rows = {
     return log.sort((a, b) => (a[0] < b[0] ? -1 : 1))
   },
 
-  'a store entered in the connection listener stays with the connection as on node:net': async (t) => {
+  'a store entered in the connection listener stays with the connection as on node:net': async (
+    t,
+  ) => {
     const log = []
     const server = t.server((socket) => {
       store.enterWith('entered')
@@ -109,7 +125,10 @@ exports.rows = {
     const log = []
     const resource = store.run('bound', () => new AsyncResource('MINE'))
     accepted.on('data', () => resource.runInAsyncScope(seenAt(log, 'in scope')))
-    accepted.on('data', store.run('also bound', () => AsyncResource.bind(seenAt(log, 'bound'))))
+    accepted.on(
+      'data',
+      store.run('also bound', () => AsyncResource.bind(seenAt(log, 'bound'))),
+    )
     client.write('x')
     await t.until(() => log.length === 2)
     return log
@@ -118,12 +137,14 @@ exports.rows = {
   'an await on a socket’s event comes back to its own store': async (t) => {
     const { client, accepted } = await t.pair()
     return Promise.all(
-      ['first', 'second'].map((name) =>
-        store.run(name, async () => {
-          const [data] = await t.once(accepted, 'data')
-          return [name, store.getStore(), String(data)]
-        }),
-      ).concat([new Promise((resolve) => client.write('x', () => resolve('written')))]),
+      ['first', 'second']
+        .map((name) =>
+          store.run(name, async () => {
+            const [data] = await t.once(accepted, 'data')
+            return [name, store.getStore(), String(data)]
+          }),
+        )
+        .concat([new Promise((resolve) => client.write('x', () => resolve('written')))]),
     )
   },
 
@@ -144,13 +165,16 @@ exports.rows = {
     return Object.entries(counts).sort()
   },
 
-  'async_hooks: each callback runs in a resource that was announced and not yet destroyed': async (t) => {
+  'async_hooks: each callback runs in a resource that was announced and not yet destroyed': async (
+    t,
+  ) => {
     const alive = new Set()
+    const destroyed = new Set()
     const strays = []
     const hook = createHook({
       init: (id) => alive.add(id),
-      before: (id) => alive.has(id) || strays.push(id),
-      destroy: (id) => alive.delete(id),
+      before: (id) => destroyed.has(id) && strays.push(id),
+      destroy: (id) => destroyed.add(id),
     })
     hook.enable()
     const server = t.server((socket) => socket.pipe(socket))

@@ -49,22 +49,22 @@ exports.rows = {
     const controller = new AbortController()
     const results = {}
     const forms = {
-      'nothing': [],
-      'port': [0],
+      nothing: [],
+      port: [0],
       'port and host': [0, loopback],
       'port, host and backlog': [0, loopback, 5],
       'port and backlog': [0, 5],
-      'options': [{ port: 0, host: loopback }],
+      options: [{ port: 0, host: loopback }],
       'options without a host': [{ port: 0 }],
       'options with a backlog': [{ port: 0, host: loopback, backlog: 1 }],
-      'exclusive': [{ port: 0, host: loopback, exclusive: true }],
-      'IPv6': [{ port: 0, host: '::1' }],
+      exclusive: [{ port: 0, host: loopback, exclusive: true }],
+      IPv6: [{ port: 0, host: '::1' }],
       'IPv6 only': [{ port: 0, host: '::', ipv6Only: true }],
       'any IPv4': [{ port: 0, host: '0.0.0.0' }],
       'a signal': [{ port: 0, host: loopback, signal: controller.signal }],
-      'text': ['0'],
-      'null': [null],
-      'path': [t.path('a')],
+      text: ['0'],
+      null: [null],
+      path: [t.path('a')],
       'path in options': [{ path: t.path('b') }],
       'abstract path': ['\0surface-listen'],
     }
@@ -273,22 +273,26 @@ exports.rows = {
   },
 
   'listen({ fd }) takes over an inherited descriptor': async (t) => {
-    const server = t.nodeNet.createServer()
-    t.track(server)
-    await t.listen(server)
-    const { fd } = server._handle
-    const outcome = t.program(
+    const handle = t.nodeNet._createServerHandle(loopback, 0, 4)
+    const name = {}
+    handle.getsockname(name)
+    t.ports.set(name.port, '<inherited port>')
+    let text
+    const outcome = await t.program(
       `const server = net.createServer((socket) => { socket.end('from the child'); server.close() });
-       server.listen({ fd: 3 }, () => console.log(typeof server.address().port))`,
-      { stdio: [fd] },
+       server.listen({ fd: 3 }, () => require('node:fs').writeSync(1, JSON.stringify(server.address())))`,
+      {
+        stdio: [handle.fd],
+        onChild: (child) =>
+          child.stdout.once('data', async () => {
+            text = await t.received(t.connect(name.port, loopback))
+          }),
+      },
     )
-    const client = t.nodeNet.connect(server.address().port, loopback)
-    t.track(client)
-    // Both processes may accept; only the child answers.
-    server.on('connection', (socket) => socket.destroy())
-    const text = await t.received(client)
-    const { stdout, code } = await Promise.race([outcome, t.delay(0).then(() => ({}))])
-    return text === '' || code === undefined ? 'either answers' : { text, stdout, code }
+    handle.close()
+    await t.until(() => text !== undefined)
+    const { port, ...address } = JSON.parse(outcome.stdout)
+    return { text, code: outcome.code, address, isPort: port === name.port }
   },
 
   'a BoundSocket, where Node has it, is bound first and listened on later': async (t) => {
@@ -411,7 +415,9 @@ exports.rows = {
     await t.until(() => server._connections === 1)
     const again = t.connect(port, loopback)
     const [data] = await t.once(again, 'data')
-    const fields = drops.map((drop) => Object.entries(drop).map(([key, value]) => [key, typeof value]))
+    const fields = drops.map((drop) =>
+      Object.entries(drop).map(([key, value]) => [key, typeof value]),
+    )
     return { logs, fields, drop: { ...drops[0], remotePort: 0 }, again: String(data) }
   },
 
@@ -441,7 +447,11 @@ exports.rows = {
 
   'options of the server are options of its connections': async (t) => {
     const results = []
-    for (const options of [{ allowHalfOpen: true }, { allowHalfOpen: false }, { highWaterMark: 99 }]) {
+    for (const options of [
+      { allowHalfOpen: true },
+      { allowHalfOpen: false },
+      { highWaterMark: 99 },
+    ]) {
       const { accepted } = await t.pair({ server: options })
       results.push([accepted.allowHalfOpen, accepted.readableHighWaterMark])
     }
@@ -534,7 +544,9 @@ exports.rows = {
     return { log, errors }
   },
 
-  'a connection listener that throws is an uncaught exception, and the server goes on': async (t) => {
+  'a connection listener that throws is an uncaught exception, and the server goes on': async (
+    t,
+  ) => {
     let connections = 0
     const server = t.server(() => {
       if (++connections === 1) throw new Error('thrown by the listener')

@@ -1,449 +1,16 @@
 'use strict'
 
-/* The methods and properties of a connected socket: writing, ending, destroying, reading in all ways, and the counters. */
+/* The methods and properties of a connected socket: reading in all ways, timeouts, state, addresses and counters. */
 const { pipeline: pipe, finished } = require('node:stream')
 const { promisify } = require('node:util')
-const { loopback, shape, told } = require('../row')
-
-const life = ['connect', 'ready', 'finish', 'end', 'timeout', 'error', 'close']
-const stateOf = ({ readyState, pending, connecting, destroyed, closed, readable, writable }) => ({
-  readyState,
-  pending,
-  connecting,
-  destroyed,
-  closed,
-  readable,
-  writable,
-})
-const countersOf = ({ bytesRead, bytesWritten, bufferSize, writableLength }) => ({
-  bytesRead,
-  bytesWritten,
-  bufferSize,
-  writableLength,
-})
-
-/** A callback that notes its name and what it is called with. */
-function noting(log, name) {
-  return (...args) => log.push([name, ...args.map(told)])
-}
+const { loopback, shape } = require('../row')
+const { countersOf, life, stateOf } = require('../sockets')
 
 exports.theme = 'sockets'
 exports.rows = {
-  'write() takes all kinds of data and encodings, and the peer gets the same bytes': async (t) => {
-    const { port, next } = await t.peerServer((socket, report) => {
-      const chunks = []
-      socket.on('data', (chunk) => chunks.push(chunk))
-      socket.on('end', () => report(Buffer.concat(chunks).toString('hex')))
-    })
-    const socket = t.connect(port, loopback)
-    socket.write('early é€😀|')
-    await t.once(socket, 'connect')
-    socket.write('utf8 é€😀|')
-    socket.write('ÿlatin1|', 'latin1')
-    socket.write('ÿbinary|', 'binary')
-    socket.write('ascii|', 'ascii')
-    socket.write('deadbeef', 'hex')
-    socket.write('aGVsbG8=', 'base64')
-    socket.write('aGVsbG8', 'base64url')
-    socket.write('wide', 'utf16le')
-    socket.write('ucs2', 'ucs2')
-    socket.write(Buffer.from('buffer|'))
-    socket.write(new Uint8Array([1, 2, 3]))
-    socket.write(Buffer.from('with an encoding|'), 'latin1')
-    socket.write('')
-    socket.write(Buffer.alloc(0))
-    socket.cork()
-    socket.write('corked ')
-    socket.write(Buffer.from('and '))
-    socket.write('ffff', 'hex')
-    socket.uncork()
-    socket.end('the end', 'utf8')
-    return { hex: await next(), bytesWritten: socket.bytesWritten }
-  },
-
-  'setDefaultEncoding is used for text without an encoding': async (t) => {
-    const { client, accepted } = await t.pair()
-    client.setDefaultEncoding('hex')
-    client.end('313233')
-    return t.received(accepted)
-  },
-
-  'write() refuses what is no data, with the same errors': async (t) => {
-    const { client } = await t.pair()
-    const kinds = [5, {}, undefined, true, null, ['x'], new DataView(new ArrayBuffer(4))]
-    const results = kinds.map((value) => t.thrown(() => client.write(value)))
-    results.push(t.thrown(() => client.write('x', 'no-encoding')))
-    results.push(t.thrown(() => client.end(5)))
-    await t.turns()
-    return { results, state: stateOf(client) }
-  },
-
-  'write callbacks come once each, in order, without an error, and never inside write()': async (t) => {
-    const { client, accepted } = await t.pair()
-    accepted.resume()
-    const log = []
-    let inside = true
-    for (let n = 0; n < 5; n++) {
-      client.write(`part ${n}`, (...args) => log.push([n, inside, args.map(told)]))
-    }
-    inside = false
-    await t.until(() => log.length === 5)
-    return log
-  },
-
-  'a write callback runs in the phase that it runs in on node:net': async (t) => {
-    const { client, accepted } = await t.pair()
-    accepted.resume()
-    const log = []
-    client.write('x', () => log.push('callback'))
-    process.nextTick(() => log.push('tick'))
-    Promise.resolve().then(() => log.push('microtask'))
-    setImmediate(() => log.push('immediate'))
-    await t.until(() => log.length === 4)
-    return log
-  },
-
-  'a small write that the kernel takes leaves nothing in writableLength': async (t) => {
-    const { client } = await t.pair()
-    const returned = client.write('small')
-    return { ...countersOf(client), returned, needDrain: client.writableNeedDrain }
-  },
-
-  'a write above the high water mark that the kernel takes at once asks for no drain': async (t) => {
-    const { client, accepted } = await t.pair()
-    accepted.resume()
-    const returned = client.write(Buffer.alloc(100_000))
-    return { returned, needDrain: client.writableNeedDrain }
-  },
-
-  'a small write leaves nothing in writableLength one tick later': async (t) => {
-    const { client } = await t.pair()
-    client.write('small')
-    await new Promise((resolve) => process.nextTick(resolve))
-    return countersOf(client)
-  },
-
-  'writes before the connection are sent after it, and their callbacks come in order': async (t) => {
-    const server = t.server()
-    const port = await t.listen(server)
-    const socket = t.track(new t.net.Socket())
-    const log = t.events(socket, ['connect', 'ready', 'finish'])
-    const accepting = t.once(server, 'connection')
-    socket.connect(port, loopback)
-    const returns = [
-      socket.write('one ', noting(log, 'one')),
-      socket.write('two ', 'latin1', noting(log, 'two')),
-      socket.write(Buffer.from('three '), noting(log, 'three')),
-    ]
-    const before = [countersOf(socket), stateOf(socket)]
-    socket.end('four', noting(log, 'four'))
-    const [accepted] = await accepting
-    const text = await t.received(accepted)
-    await t.until(() => log.some(([name]) => name === 'four'))
-    return { returns, before, log, text, after: countersOf(socket) }
-  },
-
-  'end() before the connection sends FIN after it': async (t) => {
-    const server = t.server((socket) => socket.resume())
-    const port = await t.listen(server)
-    const socket = t.track(new t.net.Socket())
-    const log = t.events(socket, life)
-    socket.connect(port, loopback)
-    socket.end(noting(log, 'ended'))
-    socket.resume()
-    await t.closed(socket)
-    return log
-  },
-
-  'end() in all its forms calls back, and the data is sent': async (t) => {
-    const results = []
-    for (const args of [[], ['data'], ['6869', 'hex'], [Buffer.from('bytes')]]) {
-      const { client, accepted } = await t.pair()
-      const log = t.events(client, ['finish', 'end', 'close'])
-      const returned = client.end(...args, noting(log, 'callback'))
-      client.resume()
-      const text = await t.received(accepted)
-      await t.allClosed(client)
-      results.push([text, returned === client, log])
-    }
-    return results
-  },
-
-  'end() twice, and write() after end(), are errors of the same shape': async (t) => {
-    const { client, accepted } = await t.pair()
-    accepted.resume()
-    const log = t.events(client, ['finish', 'error', 'close'])
-    client.end('once')
-    client.end(noting(log, 'second end'))
-    const returned = client.write('late', noting(log, 'late write'))
-    await t.closed(client)
-    client.end(noting(log, 'third end'))
-    await t.turns()
-    return { returned, log }
-  },
-
-  'write() after destroy() calls back with an error and emits none': async (t) => {
-    const { client } = await t.pair()
-    const log = t.events(client, life)
-    client.destroy()
-    const returned = client.write('late', noting(log, 'write'))
-    client.end(noting(log, 'end'))
-    await t.closed(client)
-    client.write('later', noting(log, 'write later'))
-    await t.turns()
-    return { returned, log }
-  },
-
-  'write() to a socket that never connected is refused': async (t) => {
-    const socket = t.track(new t.net.Socket())
-    const log = t.events(socket, life)
-    const returned = socket.write('nowhere', noting(log, 'written'))
-    await t.turns()
-    const state = [stateOf(socket), countersOf(socket)]
-    return { returned, state, log }
-  },
-
-  'write() after the peer has ended is EPIPE': async (t) => {
-    const { client, accepted } = await t.pair()
-    const log = t.events(client, life)
-    client.resume()
-    accepted.end()
-    await t.once(client, 'end')
-    const returned = client.write('after FIN', noting(log, 'callback'))
-    await t.allClosed(client)
-    await t.turns()
-    return { returned, log }
-  },
-
-  'writing on after the peer has gone ends with an error and close(true)': async (t) => {
-    const { port } = await t.peerServer((socket) => socket.destroy())
-    const socket = t.connect({ port, host: loopback, allowHalfOpen: true })
-    const log = t.events(socket, ['error', 'close'])
-    socket.resume()
-    await t.once(socket, 'end')
-    const timer = setInterval(() => socket.write('x'), 5)
-    await t.closed(socket)
-    clearInterval(timer)
-    return log
-  },
-
-  'a reset by the peer is ECONNRESET and close(true)': async (t) => {
-    const { port } = await t.peerServer((socket) =>
-      socket.once('data', () => socket.resetAndDestroy()),
-    )
-    const socket = t.connect(port, loopback)
-    const log = t.events(socket, life)
-    socket.resume()
-    socket.write('reset me')
-    await t.closed(socket)
-    return { log, state: stateOf(socket), hadError: socket._hadError }
-  },
-
-  'a reset by the peer is an error for pending write callbacks': async (t) => {
-    const { port } = await t.peerServer((socket) => {
-      socket.pause()
-      setTimeout(() => socket.resetAndDestroy(), 60)
-    })
-    const socket = t.connect(port, loopback)
-    await t.once(socket, 'connect')
-    const log = t.events(socket, ['error', 'close'])
-    const callbacks = []
-    socket.write(Buffer.alloc(32 << 20), (error) => callbacks.push(error?.code ?? 'none'))
-    socket.write('behind', (error) => callbacks.push(error?.code ?? 'none'))
-    await t.closed(socket)
-    await t.turns()
-    const normal = log.map((entry) => (entry[0] === 'error' ? 'error' : entry))
-    return { log: normal, callbacks: callbacks.map((code) => (code === 'none' ? code : 'failed')) }
-  },
-
-  'destroy() closes once, without an error': async (t) => {
-    const { client, accepted } = await t.pair()
-    const log = t.events(client, life)
-    const other = t.events(accepted, ['end', 'error', 'close'])
-    accepted.resume()
-    const returned = client.destroy() === client
-    client.destroy()
-    const state = stateOf(client)
-    await t.allClosed(client, accepted)
-    await t.turns()
-    return { returned, state, log, other, after: stateOf(client) }
-  },
-
-  'destroy(error) emits the error, then close(true)': async (t) => {
-    const { client } = await t.pair()
-    const log = t.events(client, life)
-    const error = Object.assign(new Error('mine'), { code: 'MINE' })
-    client.destroy(error)
-    client.destroy(new Error('a second one'))
-    await t.closed(client)
-    await t.turns()
-    return { log, errored: client.errored === error, state: stateOf(client) }
-  },
-
-  'destroy() while connecting emits close and no connect': async (t) => {
-    const server = t.server((socket) => socket.resume())
-    const port = await t.listen(server)
-    const socket = t.track(new t.net.Socket())
-    const log = t.events(socket, life)
-    socket.connect(port, loopback)
-    socket.write('never', noting(log, 'write'))
-    socket.destroy()
-    const state = stateOf(socket)
-    await t.closed(socket)
-    await t.turns()
-    return { log, state, after: stateOf(socket) }
-  },
-
-  'destroy() inside the connect listener closes': async (t) => {
-    const port = await t.listen(t.server((socket) => socket.resume()))
-    const socket = t.connect(port, loopback, () => socket.destroy())
-    const log = t.events(socket, life)
-    await t.closed(socket)
-    return log
-  },
-
-  'destroy() of a socket that never connected emits close': async (t) => {
-    const socket = new t.net.Socket()
-    const log = t.events(socket, life)
-    const before = stateOf(socket)
-    socket.destroy(new Error('unused'))
-    await t.closed(socket)
-    return { before, log, after: stateOf(socket) }
-  },
-
-  'destroySoon() sends what was written, then closes': async (t) => {
-    const { port, next } = await t.peerServer((socket, report) => {
-      let length = 0
-      socket.on('data', (data) => (length += data.length))
-      socket.on('end', () => report(length))
-    })
-    const socket = t.connect(port, loopback)
-    await t.once(socket, 'connect')
-    const log = t.events(socket, ['finish', 'end', 'close'])
-    socket.write(Buffer.alloc(3_000_000))
-    socket.write('more')
-    socket.destroySoon()
-    const state = stateOf(socket)
-    await t.closed(socket)
-    return { log, state, received: await next() }
-  },
-
-  'end() with a lot of data, then destroy() on finish, delivers all': async (t) => {
-    const { port, next } = await t.peerServer((socket, report) => {
-      let length = 0
-      socket.on('data', (data) => (length += data.length))
-      socket.on('close', () => report(length))
-    })
-    const socket = t.connect(port, loopback)
-    socket.end(Buffer.alloc(5_000_000), () => socket.destroy())
-    await t.closed(socket)
-    return next()
-  },
-
-  'a write that fits the kernel, then destroy(), is delivered': async (t) => {
-    const { port, next } = await t.peerServer((socket, report) => {
-      let text = ''
-      socket.on('data', (data) => (text += data))
-      socket.on('close', () => report(text))
-    })
-    const socket = t.connect(port, loopback)
-    await t.once(socket, 'connect')
-    socket.write('one ')
-    socket.cork()
-    socket.write('two ')
-    socket.uncork()
-    socket.write('three')
-    socket.destroy()
-    return next()
-  },
-
-  'resetAndDestroy() of a connected socket is a reset for the peer': async (t) => {
-    const { client, accepted } = await t.pair()
-    const log = t.events(client, life)
-    const other = t.events(accepted, ['end', 'error', 'close'])
-    accepted.resume()
-    const returned = client.resetAndDestroy() === client
-    client.resetAndDestroy()
-    await t.allClosed(client, accepted)
-    return { returned, log, other }
-  },
-
-  'resetAndDestroy() while connecting waits for the connection': async (t) => {
-    const server = t.server()
-    const port = await t.listen(server)
-    const socket = t.track(new t.net.Socket())
-    const log = t.events(socket, life)
-    socket.connect(port, loopback)
-    const [[accepted]] = [await (socket.resetAndDestroy(), t.once(server, 'connection'))]
-    const other = t.events(accepted, ['end', 'error', 'close'])
-    accepted.resume()
-    await t.allClosed(socket, accepted)
-    return { log, other }
-  },
-
-  'resetAndDestroy() without a connection, and of a path, is an error': async (t) => {
-    const socket = t.track(new t.net.Socket())
-    const log = t.events(socket, life)
-    const result = t.thrown(() => socket.resetAndDestroy())
-    await t.turns()
-    const { client } = await t.pair({ path: t.path() })
-    const ofPath = t.events(client, life)
-    const refused = t.thrown(() => client.resetAndDestroy())
-    await t.turns()
-    return { result, log, refused, ofPath, state: stateOf(client) }
-  },
-
-  'a destroyed socket connects again': async (t) => {
-    const server = t.server((socket) => socket.pipe(socket))
-    const port = await t.listen(server)
-    const socket = t.track(new t.net.Socket())
-    const log = t.events(socket, life)
-    const texts = []
-    for (let round = 0; round < 3; round++) {
-      const closing = t.closed(socket)
-      socket.connect(port, loopback)
-      socket.end(`round ${round}`)
-      texts.push(await t.received(socket))
-      await closing
-      texts.push([socket.bytesRead, socket.bytesWritten])
-    }
-    return { texts, log }
-  },
-
-  'a socket that was refused connects again to a path or port that listens': async (t) => {
-    const bad = await t.freePort()
-    const path = t.path()
-    const server = t.server((socket) => socket.end('at last'))
-    server.listen(path)
-    await t.once(server, 'listening')
-    const port = await t.listen(t.server((socket) => socket.end('by port')))
-    const socket = t.track(new t.net.Socket())
-    const log = t.events(socket, ['connect', 'error', 'close'])
-    socket.connect(bad, loopback)
-    await t.closed(socket)
-    const texts = []
-    for (const target of [{ path }, { port, host: loopback }]) {
-      const closing = t.closed(socket)
-      socket.connect(target)
-      texts.push(await t.received(socket))
-      await closing
-    }
-    return { texts, log }
-  },
-
-  'connect() on the close event reconnects': async (t) => {
-    const port = await t.listen(t.server((socket) => socket.end('x')))
-    const socket = t.connect(port, loopback)
-    let rounds = 0
-    let received = ''
-    socket.on('data', (data) => (received += data))
-    await new Promise((resolve) =>
-      socket.on('close', () => (++rounds < 4 ? socket.connect(port, loopback) : resolve())),
-    )
-    return { rounds, received }
-  },
-
-  'setTimeout() fires when nothing moves, once for each silence, and does not destroy': async (t) => {
+  'setTimeout() fires when nothing moves, once for each silence, and does not destroy': async (
+    t,
+  ) => {
     const { client, accepted } = await t.pair()
     accepted.resume()
     const log = t.events(client, ['timeout', 'close'])
@@ -606,53 +173,6 @@ exports.rows = {
     return text
   },
 
-  'back-pressure: write() returns false, drain comes once when all is taken': async (t) => {
-    const { client, accepted } = await t.pair()
-    accepted.resume()
-    let drains = 0
-    client.on('drain', () => drains++)
-    const returned = client.write(Buffer.alloc(32 << 20))
-    await t.once(client, 'drain')
-    await t.turns()
-    return { returned, drains, needDrain: client.writableNeedDrain, ...countersOf(client) }
-  },
-
-  'a reader that stops makes the writer wait, and nothing is lost when it goes on': async (t) => {
-    const { client, accepted } = await t.pair()
-    let written = 0
-    while (written < 64 && client.write(Buffer.alloc(1 << 20, written))) written++
-    const stopped = client.writableNeedDrain
-    let received = 0
-    let isInOrder = true
-    accepted.on('data', (data) => {
-      isInOrder &&= data[0] === Math.floor(received / (1 << 20))
-      received += data.length
-    })
-    client.end(Buffer.alloc(5 << 20, 1))
-    await t.once(accepted, 'end')
-    return { stopped, received, isInOrder }
-  },
-
-  'cork() holds everything back until uncork() or end()': async (t) => {
-    const { client, accepted } = await t.pair()
-    let text = ''
-    accepted.on('data', (data) => (text += data))
-    client.cork()
-    client.cork()
-    client.write('one ')
-    client.write('two ')
-    const during = [client.writableCorked, client.writableLength]
-    client.uncork()
-    await t.delay(20)
-    const held = text
-    client.uncork()
-    await t.until(() => text.length === 8)
-    client.cork()
-    client.end('three')
-    await t.once(accepted, 'end')
-    return { during, held, text }
-  },
-
   'ref() and unref() return the socket, connected or not': async (t) => {
     const { client } = await t.pair()
     const fresh = new t.net.Socket()
@@ -750,7 +270,12 @@ exports.rows = {
     const socket = new t.net.Socket()
     const { localAddress, localPort, localFamily, remoteAddress, remotePort, remoteFamily } = socket
     const names = { localAddress, localPort, localFamily, remoteAddress, remotePort, remoteFamily }
-    return { names, address: socket.address(), bytesRead: socket.bytesRead ?? 'none', has: Object.keys(names) }
+    return {
+      names,
+      address: socket.address(),
+      bytesRead: socket.bytesRead ?? 'none',
+      has: Object.keys(names),
+    }
   },
 
   'addresses of both ends, and what is left of them after destroy()': async (t) => {
@@ -797,49 +322,6 @@ exports.rows = {
     const whole = [byteOffset, byteLength === buffer.byteLength]
     structuredClone(buffer, { transfer: [buffer] })
     return { texts: chunks.slice(1).map(String), whole, transferred: chunks[0].length }
-  },
-
-  'a buffer changed after its write callback was sent as it was': async (t) => {
-    const { client, accepted } = await t.pair()
-    const buffer = Buffer.from('first')
-    await new Promise((resolve) => client.write(buffer, resolve))
-    buffer.fill('x')
-    client.end(buffer)
-    return t.received(accepted)
-  },
-
-  'events of a client: all of a normal life, in order': async (t) => {
-    const server = t.server((socket) => socket.end('bye'))
-    const port = await t.listen(server)
-    const socket = t.track(new t.net.Socket())
-    const names = ['lookup', 'connectionAttempt', 'pause', 'resume', 'prefinish', 'data', ...life]
-    const log = t.events(socket, names)
-    socket.connect(port, loopback, () => log.push('listener'))
-    await t.closed(socket)
-    return log
-  },
-
-  'events of an accepted socket: all of a normal life, in order': async (t) => {
-    const server = t.server()
-    const port = await t.listen(server)
-    const client = t.connect(port, loopback)
-    const [socket] = await t.once(server, 'connection')
-    const log = t.events(socket, ['pause', 'resume', 'prefinish', 'data', ...life])
-    client.end('hello')
-    client.resume()
-    await t.closed(socket)
-    return log
-  },
-
-  'data that nobody has read keeps end and close back': async (t) => {
-    const { client, accepted } = await t.pair()
-    const log = t.events(client, ['end', 'close'])
-    accepted.end('unread')
-    await t.delay(40)
-    const before = [...log, stateOf(client)]
-    const text = await t.received(client)
-    await t.allClosed(client)
-    return { before, text, log }
   },
 
   'ticks and microtasks run between connect, data and end': async (t) => {
@@ -903,4 +385,41 @@ exports.rows = {
     }
     return results
   },
+
+  'pause() and resume() before the connection are kept': async (t) => {
+    const port = await t.listen(t.server((socket) => socket.end('at last')))
+    const socket = t.track(new t.net.Socket())
+    const log = t.events(socket, ['connect', 'data', 'end'])
+    socket.pause()
+    socket.connect(port, loopback)
+    await t.once(socket, 'connect')
+    await t.delay(30)
+    const before = [...log]
+    socket.resume()
+    await t.once(socket, 'end')
+    return { before, log }
+  },
+
+  'two hundred connections at once are all answered and all closed': async (t) => {
+    const server = t.server((socket) => socket.pipe(socket))
+    const port = await t.listen(server)
+    const texts = await Promise.all(
+      Array.from({ length: 200 }, async (_, n) => {
+        const socket = t.connect(port, loopback)
+        socket.end(`number ${n}`)
+        return t.received(socket)
+      }),
+    )
+    await t.until(() => server._connections === 0)
+    return texts.every((text, n) => text === `number ${n}`)
+  },
+
+  'a worker thread has sockets and servers too': async (t) =>
+    t.program(
+      `const { Worker } = require('node:worker_threads');
+       const source = \`const net = require(${JSON.stringify(t.module)}); const server = net.createServer((socket) => socket.pipe(socket)).listen(0, '127.0.0.1', () => {
+         const client = net.connect(server.address().port, '127.0.0.1'); client.end('in a worker');
+         client.on('data', (data) => console.log(String(data))); client.on('close', () => server.close()) })\`;
+       new Worker(source, { eval: true }).on('exit', (code) => console.log('exit', code)).on('error', console.log)`,
+    ),
 }
