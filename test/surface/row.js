@@ -8,7 +8,7 @@
 const { spawn, fork } = require('node:child_process')
 const { once } = require('node:events')
 const { mkdtempSync, rmSync } = require('node:fs')
-const { tmpdir } = require('node:os')
+const { constants, tmpdir } = require('node:os')
 const { join } = require('node:path')
 
 const loopback = '127.0.0.1'
@@ -91,16 +91,54 @@ class Row {
     return join(this.directory, name)
   }
 
-  /** A port of loopback that nobody listens on. */
+  /** A port of loopback that is free at this moment, to be bound. */
   async freePort() {
     const server = this.track(this.nodeNet.createServer())
-    server.listen(0, loopback)
-    await this.once(server, 'listening')
-    const { port } = server.address()
+    const port = await this.listen(server)
     server.close()
     await this.once(server, 'close')
     this.ports.set(port, '<free port>')
     return port
+  }
+
+  /**
+   * A port that refuses on these addresses until the row is over: bound there, so that no other process gets it, and not
+   * listened on.
+   */
+  refusedPort(addresses = [loopback]) {
+    for (;;) {
+      const name = {}
+      const first = this.#bind(addresses[0], 0)
+      first.getsockname(name)
+      const { port } = name
+      if (this.#refuse(port, addresses.slice(1))) {
+        this.ports.set(port, '<free port>')
+        return port
+      }
+    }
+  }
+
+  /** Listens on the address, with a port that refuses on the others. */
+  async listenAlone(server, host, refusing) {
+    for (;;) {
+      const port = await this.listen(server, { host })
+      if (this.#refuse(port, refusing)) return port
+      server.close()
+      await this.once(server, 'close')
+    }
+  }
+
+  #refuse(port, addresses) {
+    // An address that this machine does not have refuses by itself.
+    return addresses.every((address) => this.#bind(address, port) !== -constants.errno.EADDRINUSE)
+  }
+
+  /** A handle of Node's, or -errno. */
+  #bind(address, port) {
+    const family = this.nodeNet.isIPv6(address) ? 6 : 4
+    const handle = this.nodeNet._createServerHandle(address, port, family)
+    if (typeof handle === 'object') this.onOver(() => handle.close())
+    return handle
   }
 
   // --- watching and waiting -------------------------------------------------------------------------------------

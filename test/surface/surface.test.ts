@@ -75,7 +75,6 @@ const noticed: Record<string, string[]> = {
   'lost bytes': [
     'write() takes all kinds of data and encodings, and the peer gets the same bytes',
     'a write that fits the kernel, then destroy(), is delivered',
-    'http: CONNECT makes a tunnel to another server',
   ],
   'wrong order': [
     'write() takes all kinds of data and encodings, and the peer gets the same bytes',

@@ -227,16 +227,14 @@ exports.rows = {
   },
 
   'happy eyeballs goes on to the next address when one refuses': async (t) => {
-    const port = await t.listen(
-      t.server((socket) => socket.end()),
-      { host: '127.0.0.3' },
-    )
+    const server = t.server((socket) => socket.end())
+    const port = await t.listenAlone(server, '127.0.0.3', ['::1', '127.0.0.2'])
     const lookup = lookupOf([v6(), v4('127.0.0.2'), v4('127.0.0.3')])
     return follow(t, { port, host: 'h', lookup, autoSelectFamily: true })
   },
 
   'happy eyeballs reports all failures together': async (t) => {
-    const port = await t.freePort()
+    const port = t.refusedPort([loopback, '::1', '127.0.0.2'])
     const lookup = lookupOf([v4(), v6(), v4('127.0.0.2')])
     return follow(t, { port, host: 'h', lookup, autoSelectFamily: true })
   },
@@ -280,7 +278,7 @@ exports.rows = {
     t,
   ) => {
     const server = t.server((socket) => socket.pipe(socket))
-    const port = await t.listen(server, { host: '127.0.0.2' })
+    const port = await t.listenAlone(server, '127.0.0.2', ['::1', loopback])
     const lookup = lookupOf([v6(), v4(), v4('127.0.0.2')])
     const socket = t.connect({ port, host: 'h', lookup, autoSelectFamily: true })
     socket.write('early ')
@@ -291,10 +289,8 @@ exports.rows = {
   },
 
   'options set before a happy eyeballs connection are set on the one that wins': async (t) => {
-    const port = await t.listen(
-      t.server((socket) => socket.resume()),
-      { host: '127.0.0.2' },
-    )
+    const server = t.server((socket) => socket.resume())
+    const port = await t.listenAlone(server, '127.0.0.2', [loopback])
     const lookup = lookupOf([v4(), v4('127.0.0.2')])
     const socket = t.track(new t.net.Socket())
     socket.setNoDelay(true).setKeepAlive(true, 7000).setTimeout(9000)
@@ -304,7 +300,7 @@ exports.rows = {
   },
 
   'destroy() between two attempts stops them': async (t) => {
-    const port = await t.freePort()
+    const port = t.refusedPort([loopback, '127.0.0.2', '127.0.0.3'])
     const lookup = lookupOf([v4(), v4('127.0.0.2'), v4('127.0.0.3')])
     return follow(t, { port, host: 'h', lookup, autoSelectFamily: true }, (socket) =>
       socket.on('connectionAttemptFailed', () => socket.destroy()),
@@ -678,7 +674,7 @@ exports.rows = {
   },
 
   'a port nobody listens on, a path that is none: the whole life': async (t) => {
-    const port = await t.freePort()
+    const port = t.refusedPort([loopback, '::1'])
     const path = t.path('nobody')
     const file = t.path('file')
     require('node:fs').writeFileSync(file, '')

@@ -275,7 +275,7 @@ exports.rows = {
   },
 
   'a socket that was refused connects again to a path or port that listens': async (t) => {
-    const bad = await t.freePort()
+    const bad = t.refusedPort()
     const path = t.path()
     const server = t.server((socket) => socket.end('at last'))
     server.listen(path)

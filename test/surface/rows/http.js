@@ -224,7 +224,7 @@ exports.rows = {
         }
       }),
     )
-    const refused = await t.freePort()
+    const refused = t.refusedPort()
     return [
       await ask(t, { port, path: '/destroy' }),
       await ask(t, { port, path: '/reset' }),
@@ -323,7 +323,7 @@ exports.rows = {
     await reader.read()
     controller.abort()
     results.push(told(await reader.read().catch(({ name }) => name)))
-    const refused = await t.freePort()
+    const refused = t.refusedPort()
     const failure = await fetch(`http://${loopback}:${refused}/`).catch((error) => error)
     const { code, syscall, address } = failure.cause
     server.closeAllConnections()

@@ -105,7 +105,7 @@ exports.rows = {
 
   'timeouts, errors and aborted signals see the store that they see on node:net': async (t) => {
     const log = []
-    const port = await t.freePort()
+    const port = t.refusedPort()
     const refused = store.run('refused', () => t.connect(port, loopback))
     refused.on('error', seenAt(log, 'error'))
     refused.on('close', seenAt(log, 'close after error'))

@@ -356,7 +356,7 @@ exports.rows = {
   },
 
   'an error without a listener is an uncaught exception': async (t) => {
-    const port = await t.freePort()
+    const port = t.refusedPort()
     const socket = t.track(new t.net.Socket())
     socket.connect(port, loopback)
     await t.closed(socket)
