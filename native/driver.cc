@@ -9,6 +9,7 @@
 #include <cerrno>
 #include <cstring>
 #include <iterator>
+#include <utility>
 
 namespace uring_net {
 
@@ -25,6 +26,13 @@ constexpr int kRoundsBetween = 8;
 constexpr int kUnmovedMax = 1 << 16;
 
 void OnIdle(uv_idle_t*) {}
+
+void WriteWords(int32_t* words, const Completion& completion) {
+  words[0] = completion.opcode | completion.flags << 8;
+  words[1] = completion.id;
+  words[2] = completion.result;
+  words[3] = completion.extra;
+}
 
 size_t WordsToBytes(size_t words) { return words * sizeof(int32_t); }
 
@@ -305,6 +313,11 @@ bool Driver::IsUnread(const Slot& slot) const {
     const int32_t* words = completions_ + kCompletionHeaderWords + i * kCompletionWords;
     if (words[1] == slot.id && (words[0] & 0xff) == kReceive && words[2] > 0) return true;
   }
+  const bool keeps = !dispatching_ || !is_whole_;
+  const auto is_unread = [&slot](const Completion& completion) {
+    return completion.id == slot.id && completion.opcode == kReceive && completion.result > 0;
+  };
+  if (keeps && std::any_of(others_.begin(), others_.end(), is_unread)) return true;
   return HasReceived(slot);
 }
 
@@ -340,13 +353,12 @@ void Driver::DeliverClosed() {
   // What is closed by these callbacks is told in the next turn.
   size_t left = closed_ids_.size();
   while (left > 0 && !closed_) {
-    StartBatch();
+    first_ = 0;
     for (; left > 0 && !BatchFull(); --left) {
       Emit({kClose, 0, closed_ids_.front(), 0, 0, Effect::kFreesSlot});
       closed_ids_.pop_front();
     }
-    SealBatch();
-    Dispatch();
+    DeliverGathered();
   }
   if (!closed_) Submit();
 }
@@ -374,24 +386,18 @@ void Driver::EndOperation(Slot& slot, int32_t op) {
 
 void Driver::Emit(const Completion& completion) {
   URING_CHECK(!BatchFull());
-  const bool cut = completion.opcode == kSend && completion.effect == Effect::kEndsOp &&
-                   completion.result < 0 && completion.result != -ECANCELED;
-  if ((completion.opcode == kSend && !cut) || completion.opcode == kShutdown) {
-    int32_t* words = completions_ + kCompletionHeaderWords + first_++ * kCompletionWords;
-    words[0] = completion.opcode | completion.flags << 8;
-    words[1] = completion.id;
-    words[2] = completion.result;
-    words[3] = completion.extra;
-  } else if (cut) {
+  Slot* slot = completion.effect != Effect::kNone || completion.opcode == kReceive
+                   ? slots_.Find(completion.id)
+                   : nullptr;
+  if (ComesFirst(completion, slot)) {
+    WriteWords(completions_ + kCompletionHeaderWords + first_++ * kCompletionWords, completion);
+  } else if (completion.opcode == kSend) {
     failed_.push_back(completion);
   } else if (completion.effect == Effect::kFreesSlot) {
     closes_.push_back(completion);
   } else {
     others_.push_back(completion);
   }
-  Slot* slot = completion.effect != Effect::kNone || completion.opcode == kReceive
-                   ? slots_.Find(completion.id)
-                   : nullptr;
   if (slot != nullptr && slot->life == Life::kClosing && completion.opcode == kReceive &&
       completion.result > 0) {
     MarkReset(*slot, kCloseUnread);
@@ -402,6 +408,22 @@ void Driver::Emit(const Completion& completion) {
     slots_.Release(*slot);
   } else {
     EndOperation(*slot, completion.opcode);
+  }
+}
+
+// What a write or a close led to is told before anything else is read.
+bool Driver::ComesFirst(const Completion& completion, const Slot* slot) {
+  switch (completion.opcode) {
+    case kShutdown:
+    case kWake:
+      return true;
+    case kSend:
+      return completion.result >= 0 || completion.result == -ECANCELED ||
+             completion.effect != Effect::kEndsOp;
+    case kClose:
+      return false;
+    default:
+      return slot != nullptr && slot->life == Life::kClosing;
   }
 }
 
@@ -470,63 +492,84 @@ void Driver::OnPoll(uv_poll_t* handle, int, int) {
   driver->DeliverPosted();
 }
 
-// What must not wait for the loop's next turn. Wakes come before this turn's immediates: a TLSWrap
-// is told that its write is done before it goes on by an immediate of its own. What was closed is
-// told of in this turn's closing phase, if its operations end now.
+// What must not wait for the loop's next turn, and nothing else: what a peer answers meanwhile comes
+// after this turn's immediates, as with libuv, which polls once in a turn. Wakes come before them: a
+// TLSWrap is told that its write is done before it goes on by an immediate of its own. What was
+// closed is told of in this turn's closing phase, if its operations end now.
 void Driver::DeliverPosted() {
   for (int i = 0; i < kRoundsPerTurn && !closed_ && (began_closing_ || has_posted()); ++i) {
-    if (Deliver() > 0 && !closed_) Submit();
+    if (DeliverFirst() > 0 && !closed_) Submit();
   }
 }
 
 void Driver::Turn() {
   if (dispatching_ || closed_) return;
   uv_idle_stop(&idle_);
-  // With immediates or due timers waiting, completions can wait for the next turn; otherwise
-  // answering them here saves a trip through the poll phase.
-  int rounds = uv_backend_timeout(loop_) == 0 ? 1 : kRoundsPerTurn;
+  ++turn_;
   Submit();
-  while (rounds-- > 0 && Deliver() > 0 && !closed_) Submit();
+  // Answering completions here saves a trip through the poll phase. With immediates or due timers
+  // waiting, what they lead to waits for the next turn.
+  for (int round = 0; round < kRoundsPerTurn && !closed_; ++round) {
+    if (Deliver() == 0 || closed_) break;
+    Submit();
+    if (uv_backend_timeout(loop_) == 0) break;
+  }
   DeliverPosted();
   if (closed_) return;
-  if (has_posted() || has_deferred() || HasUnannouncedWork()) uv_idle_start(&idle_, OnIdle);
-}
-
-void Driver::StartBatch() {
-  first_ = 0;
-  others_.clear();
-  failed_.clear();
-  closes_.clear();
+  if (has_posted() || has_deferred() || !others_.empty() || HasUnannouncedWork()) uv_idle_start(&idle_, OnIdle);
 }
 
 // Gathers one batch and gives it to JavaScript. Returns its size.
 int Driver::Deliver() {
   began_closing_ = false;
-  URING_CHECK(!dispatching_ && !closed_);
-  StartBatch();
+  first_ = 0;
   Gather();
-  SealBatch();
+  return DeliverGathered();
+}
+
+int Driver::DeliverGathered() {
+  URING_CHECK(!dispatching_ && !closed_);
   const uint64_t before = counters_.completions;
+  SealBatch(true);
   if (completions_[0] > 0) Dispatch();
+  others_.clear();
+  failed_.clear();
+  closes_.clear();
   if (!closed_) Recycle();
   return static_cast<int>(counters_.completions - before);
 }
 
-void Driver::SealBatch() {
+// Gives JavaScript what comes first, and keeps what else there is for the next Deliver().
+int Driver::DeliverFirst() {
+  URING_CHECK(!dispatching_ && !closed_);
+  const uint64_t before = counters_.completions;
+  first_ = 0;
+  // The operations of what is closed may have ended already.
+  if (std::exchange(began_closing_, false)) {
+    Gather();
+  } else {
+    EmitPosted();
+  }
+  SealBatch(false);
+  if (completions_[0] > 0) Dispatch();
+  return static_cast<int>(counters_.completions - before);
+}
+
+void Driver::SealBatch(bool whole) {
+  is_whole_ = whole;
   int32_t* words = completions_ + kCompletionHeaderWords + first_ * kCompletionWords;
   // A reset ends sends and receives alike: as with libuv, the receive is what tells of it.
   for (const auto* part : {&others_, &failed_, &closes_}) {
     for (const Completion& completion : *part) {
-      words[0] = completion.opcode | completion.flags << 8;
-      words[1] = completion.id;
-      words[2] = completion.result;
-      words[3] = completion.extra;
+      if (!whole) break;
+      WriteWords(words, completion);
       words += kCompletionWords;
     }
   }
-  completions_[0] = static_cast<int32_t>(BatchSize());
+  completions_[0] = static_cast<int32_t>(whole ? BatchSize() : first_);
   completions_[1] = 0;
   completions_[2] = static_cast<int32_t>(first_);
+  completions_[3] = static_cast<int32_t>(turn_);
 }
 
 // The completions that come first are delivered: submits what they led to, and seals the rest of
@@ -535,8 +578,8 @@ void Driver::SubmitBetween(bool last) {
   counters_.completions += first_;
   first_ = 0;
   Submit();
-  Gather();
-  SealBatch();
+  EmitPosted();
+  SealBatch(true);
   if (last) completions_[2] = 0;
 }
 

@@ -226,8 +226,9 @@ class Driver {
   static napi_value RunBatch(napi_env env, napi_callback_info info);
   Dispatched RunBatch();
   void MakeNativeCall();
-  void StartBatch();
-  void SealBatch();
+  int DeliverGathered();
+  int DeliverFirst();
+  void SealBatch(bool whole);
   void SubmitBetween(bool last);
   bool CommandsQueued() const { return commands_[0] != 0 || !deferred_.empty(); }
   uint32_t CommandCount() const;
@@ -236,6 +237,7 @@ class Driver {
   bool RunClose(Slot& slot, int32_t how);
   void MarkReset(Slot& slot, int32_t how);
   bool RunResume(Slot* slot, int32_t op);
+  static bool ComesFirst(const Completion& completion, const Slot* slot);
   void Refuse(const Command& command, int error);
   void FinishClose(Slot& slot);
   void FlushAll();
@@ -278,6 +280,8 @@ class Driver {
   // The batch under construction: what comes first is written in place, the rest is appended when
   // it is sealed.
   uint32_t first_ = 0;
+  // Whether JavaScript was given all of it.
+  bool is_whole_ = false;
   std::vector<Completion> others_;
   // Sends that were cut short, and after them closes, which are the last of their endpoints.
   std::vector<Completion> failed_;
@@ -295,6 +299,8 @@ class Driver {
   uv_loop_t* loop_ = nullptr;
   int handles_open_ = 0;
 
+  // Turns of the loop so far.
+  uint32_t turn_ = 0;
   bool dispatching_ = false;
   Dispatched dispatched_ = kDispatched;
   bool closed_ = false;

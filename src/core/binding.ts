@@ -25,11 +25,11 @@
  * Dispatch answers one of Dispatched. To call one of Node's native streams it leaves `[receiver, function, a, b]` in the
  * `nativeCall` array: the native side ends the scope, so that ticks run, and makes the call outside of any scope, as libuv
  * would. What the call throws goes to 'uncaughtException'.
- * In a batch, completions of sends that succeeded or were cancelled and of shutdowns come first, of sends that failed
+ * In a batch, wakes and completions of shutdowns and of sends that succeeded or were cancelled come first, of sends that failed
  * after the receives (a reset ends both, and the receive is what tells of it), and `closed` ones last. Word 2 is the
  * number of those that come first, or 0. A send mostly completes when it is submitted, and under libuv it would have
  * completed before anything else was read: dispatch, having delivered them and finding commands queued, answers
- * Dispatched.submit.
+ * Dispatched.submit. Word 3 counts the turns of the event loop; in one turn it may be called several times.
  *
  * ## Who owns the bytes
  * Receive pool: the native side owns it. The bytes of a receive completion may be read until the dispatch call that

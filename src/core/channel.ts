@@ -36,7 +36,7 @@ export class Channel implements Endpoint {
   constructor(driver: Driver, id: number, handler: ChannelHandler) {
     this.driver = driver
     this.id = id
-    this.#receive = new ReceiveSide(driver, id, handler)
+    this.#receive = new ReceiveSide(driver, id, handler, () => this.#updateAlive())
     this.#send = new SendSide(driver, id, () => this.#updateAlive())
     driver.register(this)
   }

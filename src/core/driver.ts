@@ -201,6 +201,11 @@ export class Driver {
     this.#afterNativeCall = after
   }
 
+  /** Number of the event loop's turn that the batch at hand came in. */
+  get turn(): number {
+    return this.#completions[3]!
+  }
+
   /** Calls back from the event loop, soon, as a completion of its own. In the order of the calls. */
   defer(callback: () => void): void {
     this.#deferred.push(callback)

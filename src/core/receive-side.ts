@@ -39,10 +39,16 @@ export class ReceiveSide {
   #isEnded = false
   #isClosed = false
   #isFinished = false
+  /** The event loop's turn in which bytes were last delivered. */
+  #turn = -1
   #held: Held[] = []
   #isDelivering = false
 
-  constructor(driver: Driver, id: number, handler: ChannelHandler) {
+  readonly #onIdle: () => void
+
+  /** `onIdle` is called when something ended outside a completion. */
+  constructor(driver: Driver, id: number, handler: ChannelHandler, onIdle: () => void) {
+    this.#onIdle = onIdle
     this.#driver = driver
     this.#id = id
     this.handler = handler
@@ -54,7 +60,7 @@ export class ReceiveSide {
 
   /** Whether it waits for the peer: reading, and more may come. */
   get isActive(): boolean {
-    return this.#isReading && !this.#isEnded && !this.#isFinished
+    return this.#isReading && (!this.#isEnded || this.#held.length > 0) && !this.#isFinished
   }
 
   start(): void {
@@ -127,6 +133,7 @@ export class ReceiveSide {
       // Before the handler runs: it may throw, and the operation must go on.
       if (!more) this.#receive()
       this.bytesDelivered += result
+      this.#turn = this.#driver.turn
       this.handler.onBytes(this.#driver.pool, offset, result)
       return true
     }
@@ -139,6 +146,12 @@ export class ReceiveSide {
     this.#isEnded = true
     if (!isDeliverable) {
       this.#held.push(result)
+      return false
+    }
+    if (this.#turn === this.#driver.turn) {
+      // libuv reads once in a turn: what the bytes led to, immediates included, comes before their end.
+      this.#held.push(result)
+      setImmediate(() => this.#deliverHeldLater())
       return false
     }
     this.#deliver(result)
@@ -167,7 +180,12 @@ export class ReceiveSide {
       const held = this.#held.shift()
       if (this.#held.length > 0) this.#deliverHeldLater()
       else this.#receive()
-      if (held !== undefined) this.#deliver(held)
+      if (held === undefined) return
+      try {
+        this.#deliver(held)
+      } finally {
+        this.#onIdle()
+      }
     })
   }
 

@@ -65,6 +65,8 @@ export class SendSide {
   /** The -errno of the first failed send. */
   #poison = 0
   #shutdown: ShutdownRequest | null = null
+  /** The kernel was asked to send the FIN. */
+  #isShuttingDown = false
   /** No send may follow: the FIN was asked for. */
   #isShutdown = false
   #isClosed = false
@@ -208,7 +210,9 @@ export class SendSide {
     if (this.#poison !== 0) return this.#poison
     this.#isShutdown = true
     this.#shutdown = request
-    if (this.#request === null) this.#driver.queue(Op.shutdown, this.#id, 0, 0)
+    // The kernel has a send of which only the news is still to come.
+    const isOut = this.#length === 0 && this.#waiting.length === 0
+    if (this.#request === null || isOut) this.#startShutdown()
     return 0
   }
 
@@ -362,7 +366,7 @@ export class SendSide {
     if (this.#isClosed) return
     const next = this.#waiting.shift()
     if (next === undefined) {
-      this.#driver.queue(Op.shutdown, this.#id, 0, 0)
+      this.#startShutdown()
       return
     }
     this.#waitingBytes -= next.length
@@ -377,6 +381,12 @@ export class SendSide {
       this.#later(() => next.request.onSent(answer, 0))
       this.#failWaiting(answer)
     }
+  }
+
+  #startShutdown(): void {
+    if (this.#isShuttingDown) return
+    this.#isShuttingDown = true
+    this.#driver.queue(Op.shutdown, this.#id, 0, 0)
   }
 
   #later(callback: () => void): void {

@@ -11,6 +11,7 @@ import {
   COMPLETION_HEADER_WORDS,
   COMPLETION_WORDS,
   CONTRACT_VERSION,
+  CloseHow,
   Dispatched,
   FLAG_MORE,
   Op,
@@ -683,7 +684,9 @@ export class ScriptedKernel implements Binding, NativeDriver {
     const endpoint = this.#live(id, op)
     if (endpoint === undefined) return
     if (endpoint.isClosing) {
-      this.#breach(`${op} after close`)
+      // A second close may only turn an orderly one into a reset: bytes came that nobody will read.
+      if (op === 'close' && a === CloseHow.unread) endpoint.isReset = true
+      else this.#breach(`${op} after close`)
       return
     }
     switch (op) {
@@ -704,7 +707,7 @@ export class ScriptedKernel implements Binding, NativeDriver {
       }
       case 'close':
         endpoint.isClosing = true
-        endpoint.isReset = a === 1
+        endpoint.isReset = a !== CloseHow.orderly
         return
       case 'connect':
         this.#breach('connect is not a command')

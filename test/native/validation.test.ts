@@ -97,7 +97,7 @@ describe.each(kinds)('%s: validation', (kind) => {
     expect(rig.driver.connect(rig.open('inet'), '127.0.0.1', 65536)).toBe(errno('EINVAL'))
     expect(rig.driver.connect(rig.open('inet'), 'localhost', 1)).toBe(errno('EINVAL'))
     expect(rig.driver.connect(rig.open('inet'), '127.0.0.1\0x', 1)).toBe(errno('EINVAL'))
-    expect(rig.driver.connect(rig.open('unix'), 'x'.repeat(200), 0)).toBe(errno('ENAMETOOLONG'))
+    expect(rig.driver.connect(rig.open('unix'), 'x'.repeat(200), 0)).toBe(errno('EINVAL'))
     expect(rig.driver.connect(rig.open('unix'), '/a\0b', 0)).toBe(errno('EINVAL'))
     rig.driver.setRef(true)
     peer.destroy()
@@ -244,7 +244,10 @@ describe.each(kinds)('%s: validation', (kind) => {
     await rig.event('close', (e) => e.op === 'close' && e.id === id && e.result === 0)
     const own = rig.events.filter((event) => event.id === id)
     expect(own.at(-1)).toMatchObject({ op: 'close', result: 0 })
-    expect(own.filter((event) => event.result === errno('EBADF'))).toHaveLength(2)
+    // A second close is no error: it may still change how the first one ends.
+    expect(own.filter((event) => event.result === errno('EBADF'))).toMatchObject([
+      { op: 'receive' },
+    ])
     peer.destroy()
   })
 
