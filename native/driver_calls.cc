@@ -220,6 +220,7 @@ int32_t Driver::Offer(int32_t id, const uint8_t* bytes, uint32_t length) {
   do {
     taken = send(slot->fd, bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL);
   } while (taken == -1 && errno == EINTR);
+  if (taken == -1 && errno == ECONNRESET) slot->reset_taken = true;
   if (taken == -1) return errno == EAGAIN ? 0 : -errno;
   counters_.bytes_sent += static_cast<uint64_t>(taken);
   return static_cast<int32_t>(taken);

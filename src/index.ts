@@ -5,13 +5,15 @@
  *
  * As with node:net, every export may be replaced by who has to (instrumentation does): they are plain properties.
  */
-import nodeNet = require('node:net')
+import * as nodeNet from 'node:net'
 import { installHandOver } from './adapters/hand-over'
 import * as server from './adapters/net-server'
 import * as socket from './adapters/net-socket'
 import { driver as presented } from './adapters/presented-driver'
+import { installTlsMembers } from './adapters/tls-client'
 
 installHandOver()
+installTlsMembers()
 
 export const driver = presented
 export const attach = server.attach
@@ -48,6 +50,8 @@ const others = nodeNet as unknown as Record<string, unknown>
 export const BoundSocket = others['BoundSocket']
 export const _createServerHandle = others['_createServerHandle']
 export const _normalizeArgs = others['_normalizeArgs']
+/** Node 26. */
+export const _TransferredBoundSocket = others['_TransferredBoundSocket']
 /** Until Node 22. */
 export const _setSimultaneousAccepts = others['_setSimultaneousAccepts']
 

@@ -7,9 +7,9 @@ import * as net from 'node:net'
 import { installHandOver } from './adapters/hand-over'
 import { installServerMembers } from './adapters/net-server'
 import { installSocketMembers } from './adapters/socket-members'
-import { installTlsMembers } from './adapters/tls-client'
+import { takeTlsClients } from './adapters/tls-client'
 
 installSocketMembers(net.Socket.prototype)
 installServerMembers()
-installTlsMembers()
+takeTlsClients()
 installHandOver()

@@ -6,7 +6,7 @@
 import { channel } from 'node:diagnostics_channel'
 import * as net from 'node:net'
 import { active } from '../core/active'
-import { missing } from './node-internals'
+import { internals, missing } from './node-internals'
 import { Socket, inherit } from './net-socket'
 import { adoptConnection, adoptServer, isClusterWorker, isShared } from './cluster-worker'
 import { PipeServerHandle, ServerHandle, TcpServerHandle } from './server-handle'
@@ -45,7 +45,8 @@ const driver = missing === undefined ? active.driver : undefined
 const listenEverywhere: Listen2 = function (...args) {
   listen2(this as ServerInternals, args)
   const handle = (this as ServerInternals)._handle
-  if (isShared(handle)) connectThrough(handle, (status, accepted, nodes) => nodes(status, accepted))
+  if (isShared(handle))
+    connectThrough(handle, (through, nodes, ...args) => nodes.apply(through, args))
 }
 
 /** For servers that were put on the driver: what they accept are this package's Sockets. */
@@ -54,11 +55,11 @@ const listenOnDriver: Listen2 = function (...args) {
   listen2(server, args)
   const handle = server._handle
   if (!(handle instanceof ServerHandle) && !isShared(handle)) return
-  // What is more than a plain connection (errors, drops, block lists) is left to net.js's own onconnection.
-  connectThrough(handle, (status, accepted, nodes) => {
-    const isPlain = server.maxConnections == null && server.blockList === undefined
-    if (status !== 0 || accepted === undefined || !isPlain) nodes(status, accepted)
-    else connected(server, accepted)
+  connectThrough(handle, (through, nodes, status, accepted) => {
+    if (status !== 0 || accepted === undefined) return nodes.call(through, status, accepted)
+    const mayDrop = server.maxConnections != null || server.blockList !== undefined
+    if (mayDrop && isDropped(server, accepted, nodes)) return
+    connected(server, accepted)
   })
 }
 
@@ -84,19 +85,41 @@ interface Listening {
   onconnection: OnConnection | undefined
 }
 
-/** Gives what `handle` accepts to `accept`, with net.js's function as the last argument. */
+type Nodes = (this: object, status: number, accepted?: object) => void
+
+/** Gives what `handle` accepts to `accept`, with the handle and net.js's own onconnection before it. */
 function connectThrough(
   handle: Listening,
-  accept: (
-    status: number,
-    accepted: object | undefined,
-    nodes: (status: number, accepted?: object) => void,
-  ) => void,
+  accept: (through: object, nodes: Nodes, status: number, accepted?: object) => void,
 ): void {
-  const nodes = handle.onconnection
+  const nodes = handle.onconnection as Nodes
   handle.onconnection = function (this: ServerHandle, status, accepted) {
     const ours = accepted === undefined ? undefined : (adoptConnection(accepted) ?? accepted)
-    accept(status, ours, (...args) => nodes?.call(this, ...args))
+    accept(this, nodes, status, ours)
+  }
+}
+
+/**
+ * Whether net.js drops the connection, by the rules that its version has for maxConnections and block lists. It is asked to
+ * take it, for a server that stops it where it would make the socket; what it drops, it has closed and told of.
+ */
+function isDropped(server: ServerInternals, accepted: object, nodes: Nodes): boolean {
+  const taken = {}
+  const asked = Object.create(server, {
+    // The first thing it wants to know for the socket's constructor.
+    allowHalfOpen: {
+      get() {
+        throw taken
+      },
+    },
+    emit: { value: server.emit.bind(server) },
+  }) as object
+  try {
+    nodes.call({ [internals.owner]: asked }, 0, accepted)
+    return true
+  } catch (error) {
+    if (error !== taken) throw error
+    return false
   }
 }
 
@@ -149,15 +172,22 @@ function createHandle(
   const all = TcpServerHandle.create(driver, 6, '::', port, flags)
   if (typeof all === 'object') return { handle: all, address: '::', addressType: 6 }
   const all4 = TcpServerHandle.create(driver, 4, '0.0.0.0', port, flags)
-  return typeof all4 === 'object'
-    ? { handle: all4, address: '0.0.0.0', addressType: 4 }
-    : undefined
+  return typeof all4 === 'object' ? { handle: all4, address: '0.0.0.0', addressType: 4 } : undefined
 }
 
-function construct(this: unknown, ...args: unknown[]): net.Server | undefined {
-  const [options, listener] = args as [net.ServerOpts, (socket: net.Socket) => void]
+type Listener = (socket: net.Socket) => void
+
+function construct(
+  this: unknown,
+  options: net.ServerOpts,
+  listener: Listener,
+): net.Server | undefined {
   if (!(this instanceof Server)) return new Server(options, listener)
-  ;(net.Server as unknown as (this: unknown, ...args: unknown[]) => void).call(this, ...args)
+  ;(net.Server as unknown as (this: unknown, ...args: unknown[]) => void).call(
+    this,
+    options,
+    listener,
+  )
   return undefined
 }
 Object.defineProperty(construct, 'name', { value: 'Server' })
@@ -173,8 +203,10 @@ Object.defineProperty(Server.prototype, '_listen2', {
 })
 
 /** As net.createServer, on the active driver. */
-export const createServer = function createServer(...args: unknown[]): net.Server {
-  const [options, listener] = args as [net.ServerOpts, (socket: net.Socket) => void]
+export const createServer = function createServer(
+  options: net.ServerOpts,
+  listener: Listener,
+): net.Server {
   return new Server(options, listener)
 } as typeof net.createServer
 

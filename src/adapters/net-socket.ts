@@ -2,6 +2,7 @@
  * `Socket`: net.Socket with the members that put it on the active driver. With the driver 'node' it is a net.Socket with
  * nothing changed. Like Node's own it can be called without `new` and inherited from the old way, so it is no class.
  */
+import { channel } from 'node:diagnostics_channel'
 import * as net from 'node:net'
 import { installSocketMembers, normalizeArgs } from './socket-members'
 
@@ -28,11 +29,16 @@ export function inherit<Constructor extends { prototype: object }>(
   return construct as unknown as Constructor
 }
 
+const clientSocketChannel = channel('net.client.socket')
+/** Node 20 tells of the socket here; later ones tell in the socket's own connect. */
+const tellsOfSockets = String(net.connect).includes('netClientSocketChannel')
+
 /** As net.connect, on the active driver. */
 export const connect = function connect(...args: unknown[]): net.Socket {
   const normalized = normalizeArgs(args)
   const options = normalized[0]
   const socket = new Socket(options as unknown as net.SocketConstructorOpts)
+  if (tellsOfSockets && clientSocketChannel.hasSubscribers) clientSocketChannel.publish({ socket })
   if (options.timeout) socket.setTimeout(options.timeout)
   return (socket.connect as (normalized: unknown) => net.Socket)(normalized)
 } as typeof net.connect

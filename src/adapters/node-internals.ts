@@ -30,6 +30,14 @@ export interface NodeHandle {
   close(callback?: () => void): void
 }
 
+/** What net.js puts into a write request. */
+export interface WriteRequest {
+  handle: object
+  callback: (error?: Error | null) => void
+  error?: string
+  async?: boolean
+}
+
 export interface NodeInternals {
   JSStream: new () => JSStream
   /** `kind` 0 is a connection, 1 a server. */
@@ -37,6 +45,8 @@ export interface NodeInternals {
   Pipe: new (kind: number) => NodeHandle
   /** What net.js has a handle call with what it reads. */
   onStreamRead: unknown
+  /** What net.js has a write request call with its end (0 or -errno), with the request as `this`. */
+  onWriteComplete: (this: WriteRequest, status: number) => void
   /** Property of a handle that names the socket it serves. */
   owner: symbol
   /** Method of net.Socket that gives a socket another handle. */
@@ -109,6 +119,25 @@ function symbolOf(holder: object, description: string): symbol {
   throw new Error(`Node ${process.version} has no ${description} where it is expected`)
 }
 
+/** net.js gives it to a request before it hands that to the handle, or (Node 26.10) to the object that the handle answers. */
+function findOnWriteComplete(socket: net.Socket, handle: object): NodeInternals['onWriteComplete'] {
+  let request: { oncomplete?: unknown } = {}
+  const writeLatin1String = (given: object | null): object | number => {
+    if (given === null) return request
+    request = given
+    return 0
+  }
+  Object.defineProperty(handle, 'writeLatin1String', { value: writeLatin1String })
+  const { _writeGeneric: write } = socket as unknown as {
+    _writeGeneric(isWritev: boolean, data: string, encoding: string, callback: () => void): void
+  }
+  write.call(socket, false, '', 'latin1', () => {})
+  if (typeof request.oncomplete !== 'function') {
+    throw new Error(`Node ${process.version} writes in a way that is not known`)
+  }
+  return request.oncomplete as NodeInternals['onWriteComplete']
+}
+
 function find(): NodeInternals {
   const JSStreamClass = findJSStream()
   class Probe extends JSStreamClass {}
@@ -128,6 +157,7 @@ function find(): NodeInternals {
     TCP: findTCP(),
     Pipe: findPipe(),
     onStreamRead: handle.onread,
+    onWriteComplete: findOnWriteComplete(socket, handle),
     owner: symbolOf(handle, 'owner_symbol'),
     reinitializeHandle: symbolOf(socket, 'kReinitializeHandle'),
     lastWriteQueueSize: symbolOf(socket, 'lastWriteQueueSize'),
@@ -155,6 +185,7 @@ export const internals: NodeInternals =
         TCP: class {} as unknown as NodeInternals['TCP'],
         Pipe: class {} as unknown as NodeInternals['Pipe'],
         onStreamRead: undefined,
+        onWriteComplete: () => {},
         owner: Symbol('owner'),
         reinitializeHandle: Symbol('reinitializeHandle'),
         lastWriteQueueSize: Symbol('lastWriteQueueSize'),

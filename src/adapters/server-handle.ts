@@ -6,6 +6,7 @@
  */
 import { AsyncResource } from 'node:async_hooks'
 import { chmodSync, statSync } from 'node:fs'
+import { versions } from 'node:process'
 import { Acceptor } from '../core/acceptor'
 import type { AcceptorHandler } from '../core/acceptor'
 import type { SocketName } from '../core/channel'
@@ -14,6 +15,12 @@ import { Errno } from '../core/errors'
 import { internals, listener, openForNode } from './node-internals'
 import type { NodeHandle, NodeInternals } from './node-internals'
 import { PipeHandle, TcpHandle } from './socket-handles'
+
+/** libuv before 1.51 (Node 20) adds to the mode of a path, later ones set it. */
+const keepsMode = ((): boolean => {
+  const [major, minor] = versions.uv.split('.').map(Number) as [number, number]
+  return major === 1 && minor < 51
+})()
 
 /** Called with the handle of an accepted connection, or -errno of accept(2). */
 export type OnConnection = (this: ServerHandle, status: number, handle?: object) => void
@@ -38,6 +45,10 @@ export abstract class ServerHandle extends internals.TCP implements AcceptorHand
   }
 
   protected abstract handleFor(id: number): object
+
+  protected get asyncId(): number {
+    return this.#resource.asyncId()
+  }
 
   listen(backlog: number): number {
     return this.acceptor.listen(backlog)
@@ -120,7 +131,7 @@ export class TcpServerHandle extends ServerHandle {
   }
 
   protected handleFor(id: number): object {
-    return new TcpHandle(this.driver, id)
+    return new TcpHandle(this.driver, id, this.asyncId)
   }
 
   getsockname(out: Partial<SocketName>): number {
@@ -155,14 +166,15 @@ export class PipeServerHandle extends ServerHandle {
   }
 
   protected handleFor(id: number): object {
-    return new PipeHandle(this.driver, id)
+    return new PipeHandle(this.driver, id, this.asyncId)
   }
 
   /** uv_pipe_chmod: mode is UV_READABLE (1) and UV_WRITABLE (2). 0 or -errno. */
   fchmod(mode: number): number {
     try {
       const bits = (mode & 1 ? 0o444 : 0) | (mode & 2 ? 0o222 : 0)
-      chmodSync(this.#path, (statSync(this.#path).mode & 0o777) | bits)
+      const kept = keepsMode ? statSync(this.#path).mode & 0o777 : 0
+      chmodSync(this.#path, kept | bits)
       return 0
     } catch (error) {
       return (error as NodeJS.ErrnoException).errno ?? Errno.EINVAL

@@ -15,8 +15,8 @@ export class TcpHandle extends StreamHandle {
   #noDelay = false
   #keepAlive: readonly [boolean, number] | undefined
 
-  constructor(driver: Driver, id?: number) {
-    super(driver, 'TCPWRAP', id)
+  constructor(driver: Driver, id?: number, triggerAsyncId?: number) {
+    super(driver, 'TCPWRAP', id, triggerAsyncId)
   }
 
   protected override opened(channel: Channel): void {
@@ -68,8 +68,8 @@ export class TcpHandle extends StreamHandle {
 export class PipeHandle extends StreamHandle {
   protected readonly nodeClass = internals.Pipe
 
-  constructor(driver: Driver, id?: number) {
-    super(driver, 'PIPEWRAP', id)
+  constructor(driver: Driver, id?: number, triggerAsyncId?: number) {
+    super(driver, 'PIPEWRAP', id, triggerAsyncId)
   }
 
   connect(request: ConnectRequest, path: string): number {

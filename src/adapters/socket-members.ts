@@ -40,13 +40,22 @@ interface SocketPrototype {
   [key: symbol]: (this: net.Socket, handle: object) => void
 }
 
+/** sizeof(sockaddr_un.sun_path), unix(7). */
+const pathBytesMax = 108
+
 const { reinitializeHandle } = internals
 const driver = missing === undefined ? active.driver : undefined
 
 /** Node's own members, as they are before anything is installed. */
 const base = ((): SocketPrototype => {
-  const { connect, _writeGeneric, _destroy, _reset, resetAndDestroy, [reinitializeHandle]: given } =
-    net.Socket.prototype as unknown as SocketPrototype
+  const {
+    connect,
+    _writeGeneric,
+    _destroy,
+    _reset,
+    resetAndDestroy,
+    [reinitializeHandle]: given,
+  } = net.Socket.prototype as unknown as SocketPrototype
   return {
     connect,
     _writeGeneric,
@@ -58,12 +67,6 @@ const base = ((): SocketPrototype => {
 })()
 
 const members = {
-  connect(this: net.Socket, ...args: unknown[]): net.Socket {
-    const normalized = isNormalized(args[0]) ? args[0] : normalizeArgs(args)
-    prepareHandle(this as unknown as SocketInternals, normalized[0])
-    return base.connect.call(this, normalized)
-  },
-
   /** Happy eyeballs gives a socket a fresh TCP handle for each address: ours in its place. */
   [reinitializeHandle](this: net.Socket, handle: object): void {
     if (!(handle instanceof internals.TCP)) {
@@ -114,12 +117,25 @@ const members = {
   },
 }
 
+function connectOf(prototype: { write?: unknown }): SocketPrototype['connect'] {
+  return function connect(this: net.Socket, ...args: unknown[]): net.Socket {
+    const normalized = isNormalized(args[0]) ? args[0] : normalizeArgs(args)
+    prepareHandle(this as unknown as SocketInternals, normalized[0])
+    base.connect.call(this, normalized)
+    // net.js puts net.Socket.prototype.write back into the socket, whatever was put around ours.
+    const { write } = prototype as net.Socket
+    if (this.write !== write) this.write = write
+    return this
+  }
+}
+
 /** Puts what `prototype` (net.Socket.prototype, or one that inherits from it) makes on the active driver, if there is one. */
 export function installSocketMembers(prototype: object): void {
   if (driver === undefined) return
-  for (const key of Reflect.ownKeys(members) as (keyof typeof members)[]) {
+  const own = { ...members, connect: connectOf(prototype) }
+  for (const key of Reflect.ownKeys(own) as (keyof typeof own)[]) {
     Object.defineProperty(prototype, key, {
-      value: members[key],
+      value: own[key],
       writable: true,
       configurable: true,
       enumerable: prototype === net.Socket.prototype,
@@ -135,12 +151,15 @@ function isNormalized(args: unknown): args is ConnectArguments {
 function prepareHandle(socket: SocketInternals, options: ConnectArguments[0]): void {
   // What net.js refuses or puts off is left to it.
   if (socket._parent?.connecting || (options.port === undefined && options.path == null)) return
+  // Cut off by libuv (Node 20 and 22), or refused: also net.js's.
+  const { path } = options
+  if (typeof path === 'string' && Buffer.byteLength(path) > pathBytesMax) return
   if (socket.destroyed) {
     socket._handle = null
     socket._peername = null
     socket._sockname = null
   }
   if (socket._handle !== null) return
-  const handle = options.path ? new PipeHandle(driver!) : new TcpHandle(driver!)
+  const handle = path ? new PipeHandle(driver!) : new TcpHandle(driver!)
   base[reinitializeHandle]!.call(socket, handle)
 }

@@ -12,8 +12,9 @@ import { Channel, Sent } from '../core/channel'
 import type { ChannelHandler, SendEntry, SendRequest } from '../core/channel'
 import type { Driver, SocketFamily } from '../core/driver'
 import { Errno, systemError } from '../core/errors'
+import { beforeDestroy } from './http2-session'
 import { connection, internals, openForNode } from './node-internals'
-import type { NodeHandle, NodeInternals } from './node-internals'
+import type { NodeHandle, NodeInternals, WriteRequest } from './node-internals'
 
 /** The members of net.Socket that handles and sockets use of each other; Node keeps them out of its types. */
 export interface SocketInternals extends Socket {
@@ -54,6 +55,15 @@ function isOurSocket(owner: SocketInternals): boolean {
   return owner[isOurs] === true
 }
 
+/**
+ * Whether Node still waits for the end of a write. Not when it took onwrite for failed: a tick that throws while that
+ * call's scope ends does so, although the bytes were accepted. To finish such a write would crash.
+ */
+function isAlive(request: object): boolean {
+  const { getAsyncId } = request as { getAsyncId?(): number }
+  return getAsyncId === undefined || getAsyncId.call(request) > 0
+}
+
 /** A write that a native consumer (TLS, HTTP/2) or a plain net.Socket handed to onwrite. */
 class NativeWrite implements SendRequest {
   readonly #handle: StreamHandle
@@ -67,23 +77,24 @@ class NativeWrite implements SendRequest {
   onSent(status: number): void {
     // Also when what finishWrite calls throws.
     if (status < 0 && status !== Errno.ECANCELED) this.#handle.failLater(status)
-    const handle = this.#handle
-    handle.driver.callNative(handle, handle.finishWrite, this.#request, status)
+    if (isAlive(this.#request)) {
+      this.#handle.callNative(this.#handle.finishWrite, this.#request, status)
+    }
   }
 }
 
 const writeWrapOptions = { requireManualDestroy: true }
 
 /** A write taken from the socket directly. */
-class SocketWrite implements SendRequest {
-  readonly #socket: SocketInternals
-  readonly #callback: (error?: Error | null) => void
+class SocketWrite implements SendRequest, WriteRequest {
+  readonly handle: StreamHandle
+  readonly callback: (error?: Error | null) => void
   /** The async context of the write, in which its callback runs, as with Node's WriteWrap. */
   #resource: AsyncResource | undefined
 
-  constructor(socket: SocketInternals, callback: (error?: Error | null) => void) {
-    this.#socket = socket
-    this.#callback = callback
+  constructor(handle: StreamHandle, callback: (error?: Error | null) => void) {
+    this.handle = handle
+    this.callback = callback
   }
 
   /** The kernel has not taken all of it: onSent follows. */
@@ -94,20 +105,7 @@ class SocketWrite implements SendRequest {
   onSent(status: number): void {
     const resource = this.#resource!
     resource.emitDestroy()
-    resource.runInAsyncScope(this.#complete, this, status)
-  }
-
-  #complete(status: number): void {
-    const socket = this.#socket
-    if (socket.destroyed) {
-      this.#callback(null)
-    } else if (status < 0) {
-      this.#callback(systemError(status, 'write'))
-    } else {
-      socket._unrefTimer()
-      socket[internals.lastWriteQueueSize] = 0
-      this.#callback(null)
-    }
+    resource.runInAsyncScope(internals.onWriteComplete, this, status)
   }
 }
 
@@ -121,8 +119,11 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
   _consumed = false
   readonly driver: Driver
   protected channel: Channel | undefined
-  readonly #resource: AsyncResource
+  readonly #type: string
+  #resource: AsyncResource
   #owner: SocketInternals | null = null
+  /** The TLSSocket that reads from it. */
+  #reader: Socket | undefined
   /** Bytes may be pushed to the owner: nothing native is attached, net.js reads, and there is no onread buffer. */
   #isDirect = false
   #isAttached = false
@@ -132,16 +133,28 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
   #hasUserBuffer = false
   #isClosed = false
   #isGivenUp = false
+  /** How often an Http2Session will still be looked for: it is bound to the socket soon after it has attached. */
+  #sessionSearches = 3
+  /** The end of a write is told inside another call. */
+  #isFinishing = false
   #isFlushed = false
   /** The -errno of a native consumer's write, or 0. */
   #failure = 0
   #wantsRef = true
 
-  /** `id`: the endpoint of an accepted connection; without it one is opened by bind or connect. */
-  constructor(driver: Driver, type: string, id?: number) {
+  /**
+   * `id`: the endpoint of an accepted connection, and the async id of the server it came from; without them one is opened
+   * by bind or connect.
+   */
+  constructor(driver: Driver, type: string, id?: number, triggerAsyncId?: number) {
     super()
     this.driver = driver
-    this.#resource = new AsyncResource(type, { requireManualDestroy: true })
+    this.#type = type
+    const options = { requireManualDestroy: true }
+    this.#resource = new AsyncResource(
+      type,
+      triggerAsyncId === undefined ? options : { ...options, triggerAsyncId },
+    )
     // JSStream aborts the process when it has something to emit and no function to call.
     this.onread = noop
     if (id !== undefined) this.channel = new Channel(driver, id, this)
@@ -185,6 +198,21 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
       owner !== null &&
       isOurSocket(owner) &&
       (owner[internals.userBuffer] ?? null) === null
+  }
+
+  /** A TLSSocket stands on top: it is told when receiving fails, as TLSWrap would tell it. */
+  setReader(reader: Socket): void {
+    this.#reader = reader
+  }
+
+  override getAsyncId(): number {
+    return this.#resource.asyncId()
+  }
+
+  /** http's agent gives an idle socket to another request: what comes belongs to that one's context. */
+  asyncReset(): void {
+    this.#resource.emitDestroy()
+    this.#resource = new AsyncResource(this.#type, { requireManualDestroy: true })
   }
 
   // --- receiving ------------------------------------------------------------------------------------------------
@@ -248,7 +276,21 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
   /** The long path, to whoever is attached. */
   #emitNative(memory: Buffer, offset: number, length: number, after?: () => void): void {
     const view = new Uint8Array(memory.buffer, memory.byteOffset + offset, length)
-    this.driver.callNative(this, this.readBuffer, view, undefined, after)
+    this.callNative(this.readBuffer, view, undefined, after)
+  }
+
+  /**
+   * Calls a method of JSStream. Below the HTTP parser and HTTP/2 outside of the batch's scope, so that ticks run between
+   * two frames, as over libuv. Not below TLS: its writes would be the outermost scope then, and a tick that throws at the
+   * end of it would fail a write that was accepted. Nothing of TLS's can be told from JavaScript by the difference.
+   */
+  callNative<A, B>(fn: (this: this, a: A, b: B) => void, a: A, b: B, after?: () => void): void {
+    if (this.#reader === undefined && !this.#isFinishing) {
+      this.driver.callNative(this, fn, a, b, after)
+    } else {
+      this.driver.callNested(this, fn, a, b)
+      after?.()
+    }
   }
 
   /** readBuffer would go on filling the buffer after a pause: one buffer at a time, and the rest is kept (R1). */
@@ -266,14 +308,15 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
 
   onEnd(): void {
     if (this.#isGivenUp) return
-    this.driver.callNative(this, this.emitEOF, undefined, undefined)
+    this.callNative(this.emitEOF, undefined, undefined)
   }
 
   onReceiveError(errno: number): void {
     if (this.#isGivenUp) return
     this.#resource.runInAsyncScope(() => {
       this.#owner?._unrefTimer()
-      this.#owner?.destroy(systemError(errno, 'read'))
+      const reader = this.#reader ?? this.#owner
+      reader?.destroy(systemError(errno, 'read'))
     })
   }
 
@@ -296,26 +339,33 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
   onwrite(request: object, buffers: Uint8Array[]): number {
     const { channel } = this
     if (channel === undefined) return Errno.EBADF
+    if (this.#sessionSearches > 0) this.#findSession(request)
     const write = new NativeWrite(this, request)
-    const mayFinish = this.#finishesAtOnce(request)
     const status =
       buffers.length === 1
-        ? channel.send(buffers[0]!, write, mayFinish)
-        : channel.sendGather(buffers, totalOf(buffers), write, mayFinish)
-    if (status === Sent.done) this.finishWrite(request, 0)
+        ? channel.send(buffers[0]!, write, false)
+        : channel.sendGather(buffers, totalOf(buffers), write, false)
     return status < 0 ? status : 0
   }
 
-  /**
-   * Whether the end of a write may be told inside it. Http2Session counts on it: over libuv it is told so whenever the
-   * kernel takes all, and what it has to say while a write is in flight is lost when it is destroyed. TLSWrap is not made
-   * for it (over libuv it puts the news off itself), nor is net.js.
-   */
-  #finishesAtOnce(request: object): boolean {
-    const isNets = 'oncomplete' in request
-    // TLS replaces `reading` by an accessor.
-    const isTls = Object.getOwnPropertyDescriptor(this, 'reading')?.get !== undefined
-    return !isNets && !isTls
+  #findSession(request: object): void {
+    // Neither net.js's own writes nor TLSWrap's.
+    if ('oncomplete' in request || this.#reader !== undefined || this.#owner === null) {
+      this.#sessionSearches = 0
+      return
+    }
+    this.#sessionSearches--
+    if (beforeDestroy(this.#owner, () => this.#finishNow())) this.#sessionSearches = 0
+  }
+
+  /** Inside a call of the native consumer: the end of a write that the kernel has taken is told now. */
+  #finishNow(): void {
+    this.#isFinishing = true
+    try {
+      this.channel?.tellSent()
+    } finally {
+      this.#isFinishing = false
+    }
   }
 
   /** The short path for one chunk of the socket's own _write. */
@@ -326,7 +376,7 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
     callback: (error?: Error | null) => void,
   ): void {
     const channel = this.channel!
-    const write = new SocketWrite(socket, callback)
+    const write = new SocketWrite(this, callback)
     const status =
       typeof chunk === 'string'
         ? channel.sendString(chunk, encoding, write)
@@ -340,7 +390,7 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
     entries: readonly SendEntry[],
     callback: (error?: Error | null) => void,
   ): void {
-    const write = new SocketWrite(socket, callback)
+    const write = new SocketWrite(this, callback)
     const before = this.bytesWritten
     const status = this.channel!.sendEntries(entries, write)
     this.#dispatched(write, socket, status, this.bytesWritten - before, callback)
@@ -398,7 +448,7 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
     if (channel === undefined) return Errno.ENOTCONN
     return channel.shutdown({
       onShutdown: (status) => {
-        this.driver.callNative(this, this.finishShutdown, request, status)
+        this.callNative(this.finishShutdown, request, status)
       },
     })
   }

@@ -1,6 +1,9 @@
 /**
+ * What TLSSocket has to know of handles of ours. Owns nothing.
+ *
  * TLS clients that make their own connection: tls.connect without a socket, https, wss. Their TLSSocket opens a handle
- * inside its constructor, through its method _wrapHandle. Puts that handle on a driver; owns nothing.
+ * inside its constructor, through its method _wrapHandle. In register mode that handle is put on the
+ * driver. A handle of ours is told which TLSSocket stands on it.
  *
  * tls is not loaded for it: that costs milliseconds which most programs need not pay, and what is loaded before the
  * program cannot be prepared by it any more.
@@ -9,6 +12,7 @@ import * as net from 'node:net'
 import { active } from '../core/active'
 import { internals, missing } from './node-internals'
 import { PipeHandle, TcpHandle } from './socket-handles'
+import { StreamHandle } from './stream-handle'
 import type { SocketInternals } from './stream-handle'
 
 interface TlsSocketInternals extends SocketInternals {
@@ -25,9 +29,19 @@ type WrapHandle = (
 
 const driver = missing === undefined ? active.driver : undefined
 
+let isInstalled = false
+let takesClients = false
+
 /** From now on the TLS clients of this thread that make their own connection do so on the active driver, if there is one. */
+export function takeTlsClients(): void {
+  takesClients = true
+  installTlsMembers()
+}
+
+/** From now on handles of ours know the TLSSocket that stands on them. */
 export function installTlsMembers(): void {
-  if (driver === undefined) return
+  if (isInstalled || driver === undefined) return
+  isInstalled = true
   const { moduleLoadList } = process as unknown as { moduleLoadList: readonly string[] }
   if (moduleLoadList.some((name) => /^NativeModule (_tls_wrap|internal\/tls\/wrap)$/.test(name))) {
     // eslint-disable-next-line @typescript-eslint/no-require-imports -- loaded already
@@ -49,7 +63,10 @@ export function installTlsMembers(): void {
 
 function replace(prototype: object, base: WrapHandle): void {
   const value: WrapHandle = function _wrapHandle(wrap, handle, isActive) {
-    if (wrap != null || !isFresh(handle)) return base.call(this, wrap, handle, isActive)
+    if (handle instanceof StreamHandle) handle.setReader(this)
+    if (!takesClients || wrap != null || !isFresh(handle)) {
+      return base.call(this, wrap, handle, isActive)
+    }
     const ours = this._tlsOptions.pipe ? new PipeHandle(driver!) : new TcpHandle(driver!)
     ours[internals.owner] = this
     ;(handle as { close(): void } | undefined)?.close()

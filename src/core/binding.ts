@@ -284,6 +284,17 @@ export interface Binding {
     dispatch: () => number,
     nativeCall: unknown[],
   ): NativeDriver | number
+  /**
+   * Calls a method of one of Node's native streams from inside another one of its calls. What the JavaScript that it calls
+   * throws is reported as uncaught when it returns; called directly, the exception would stay pending while the native
+   * code goes on, and the next JavaScript that it calls would not run.
+   */
+  callNested<Receiver extends object, A, B>(
+    receiver: Receiver,
+    fn: (this: Receiver, a: A, b: B) => void,
+    a: A,
+    b: B,
+  ): void
   /** dup(2), close-on-exec. A new descriptor, the caller's, or -errno. */
   duplicate(fd: number): number
   /** The native side's own values of the constants in this file, by name. */

@@ -164,6 +164,11 @@ export class Channel implements Endpoint {
     this.#send.cancel(request)
   }
 
+  /** If the kernel has all of the send in flight and only the news of it was put off, tells it now. */
+  tellSent(): void {
+    this.#send.tellSent()
+  }
+
   /** Sends FIN after everything accepted so far (W3). 0: onShutdown follows. -errno: refused. */
   shutdown(request: ShutdownRequest): number {
     return this.#sending(this.#send.shutdown(request))

@@ -206,6 +206,16 @@ export class Driver {
     return this.#completions[3]!
   }
 
+  /** See Binding.callNested. */
+  callNested<Receiver extends object, A, B>(
+    receiver: Receiver,
+    fn: (this: Receiver, a: A, b: B) => void,
+    a: A,
+    b: B,
+  ): void {
+    this.#binding.callNested(receiver, fn, a, b)
+  }
+
   /** Calls back from the event loop, soon, as a completion of its own. In the order of the calls. */
   defer(callback: () => void): void {
     this.#deferred.push(callback)

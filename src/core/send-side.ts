@@ -56,6 +56,8 @@ export class SendSide {
   #request: SendRequest | null = null
   /** Its arena block, to be released; -1 when the bytes are a heap block of the driver's or lent by their owner. */
   #block = -1
+  /** The kernel has all of the send in flight; only the news of it is still to come. */
+  #isOut = false
   /** What the operation in flight is to send. */
   #length = 0
   /** Bytes of the request in flight that the kernel took before its operation was submitted. */
@@ -206,12 +208,12 @@ export class SendSide {
 
   /** See Channel.shutdown. */
   shutdown(request: ShutdownRequest): number {
-    if (this.#isShutdown || this.#isClosed) return Errno.ENOTCONN
-    if (this.#poison !== 0) return this.#poison
+    // After a send that was cut short a FIN would say that nothing is missing.
+    if (this.#isShutdown || this.#isClosed || this.#poison !== 0) return Errno.ENOTCONN
     this.#isShutdown = true
     this.#shutdown = request
     // The kernel has a send of which only the news is still to come.
-    const isOut = this.#length === 0 && this.#waiting.length === 0
+    const isOut = this.#isOut && this.#waiting.length === 0
     if (this.#request === null || isOut) this.#startShutdown()
     return 0
   }
@@ -314,9 +316,7 @@ export class SendSide {
 
   #sendNothing(request: SendRequest, mayFinish: boolean): number {
     if (mayFinish) return Sent.done
-    this.#start(request, 0, -1, 0)
-    this.#later(() => this.complete(0, 0))
-    return Sent.pending
+    return this.#tellLater(request, 0)
   }
 
   #sendBlock(block: number, length: number, request: SendRequest, mayFinish: boolean): number {
@@ -344,9 +344,24 @@ export class SendSide {
       return Sent.pending
     }
     if (mayFinish) return Sent.done
+    return this.#tellLater(request, taken)
+  }
+
+  /** The kernel has all of the send, and its request must not be told inside this call. */
+  #tellLater(request: SendRequest, taken: number): number {
     this.#start(request, 0, -1, taken)
-    this.#later(() => this.complete(0, 0))
+    this.#isOut = true
+    this.#later(() => {
+      if (this.#request === request) this.tellSent()
+    })
     return Sent.pending
+  }
+
+  /** See Channel.tellSent. */
+  tellSent(): void {
+    if (!this.#isOut) return
+    this.#isOut = false
+    this.complete(0, 0)
   }
 
   #start(request: SendRequest, length: number, block: number, takenBefore: number): void {

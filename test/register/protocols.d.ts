@@ -1,0 +1,2 @@
+/** The names of what the client can do. */
+export const names: string[]
