@@ -507,13 +507,9 @@ void Driver::Turn() {
   uv_idle_stop(&idle_);
   ++turn_;
   Submit();
-  // Answering completions here saves a trip through the poll phase. With immediates or due timers
-  // waiting, what they lead to waits for the next turn.
-  for (int round = 0; round < kRoundsPerTurn && !closed_; ++round) {
-    if (Deliver() == 0 || closed_) break;
-    Submit();
-    if (uv_backend_timeout(loop_) == 0) break;
-  }
+  // What is there already need not wait for the poll phase. Once: what it leads to comes after this
+  // turn's immediates, of which some (those of async_hooks) are not to be seen from here.
+  if (Deliver() > 0 && !closed_) Submit();
   DeliverPosted();
   if (closed_) return;
   if (has_posted() || has_deferred() || !others_.empty() || HasUnannouncedWork()) uv_idle_start(&idle_, OnIdle);

@@ -11,6 +11,7 @@ import * as server from './adapters/net-server'
 import * as socket from './adapters/net-socket'
 import { driver as presented } from './adapters/presented-driver'
 import { installTlsMembers } from './adapters/tls-client'
+import * as namespace from './namespace'
 
 installHandOver()
 installTlsMembers()
@@ -62,8 +63,6 @@ for (const key of Object.keys(others)) if (!(key in whole)) whole[key] = others[
 
 /** The module as a whole, for `import net from 'uring-net'` in CommonJS output; ES modules have it anyway. */
 // eslint-disable-next-line no-restricted-syntax -- a drop-in for node:net is imported as it is
-export default whole as unknown as typeof nodeNet & {
-  driver: typeof presented
-  attach: typeof server.attach
-  listen: typeof server.listen
-}
+export default namespace
+// The types are those of the namespace, the object is this one: what is replaced on it is replaced for all.
+whole['default'] = whole

@@ -14,6 +14,7 @@ import type { NodeHandle } from './node-internals'
 import { ServerHandle } from './server-handle'
 import { StreamHandle } from './stream-handle'
 import type { SocketInternals } from './stream-handle'
+import { installTransfer } from './transfer'
 
 type Callback = (error: Error | null) => void
 
@@ -49,6 +50,7 @@ let isInstalled = false
 export function installHandOver(): void {
   if (isInstalled || missing !== undefined || active.driver === undefined) return
   isInstalled = true
+  installTransfer()
   convertOn(process as unknown as Channel)
   // Those that are there already.
   const { _getActiveHandles: handles } = process as unknown as { _getActiveHandles(): Channel[] }
@@ -62,8 +64,8 @@ function convertOn(channel: Channel): void {
   const base = channel._send
   if (typeof base !== 'function') return
   channel._send = function (message, handle, options, callback) {
-    // While messages wait, this one is put behind them and comes here again.
-    if (handle == null || this._handleQueue) {
+    // While messages wait, this one is put behind them and comes here again; but a bare handle is looked at before.
+    if (handle == null || (this._handleQueue && !isOurs(handle))) {
       return base.call(this, message, handle, options, callback)
     }
     const send = (converted: unknown, done: unknown): boolean =>

@@ -76,7 +76,10 @@ function listen2(server: ServerInternals, args: Parameters<Listen2>): void {
     return
   }
   if (server._handle !== null && isClusterWorker()) {
-    server._handle = adoptServer(server._handle) ?? server._handle
+    const sent = server._handle as Record<symbol, unknown>
+    server._handle = adoptServer(sent) ?? sent
+    // By which a worker that disconnects finds the server to close.
+    sent[internals.owner] = server
   }
   base.call(server, ...args)
 }

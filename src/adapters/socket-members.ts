@@ -9,7 +9,7 @@ import { active } from '../core/active'
 import type { SendEntry } from '../core/channel'
 import { internals, missing } from './node-internals'
 import { PipeHandle, TcpHandle } from './socket-handles'
-import { StreamHandle, isOurs } from './stream-handle'
+import { StreamHandle, isOurs, sentAhead } from './stream-handle'
 import type { SocketInternals } from './stream-handle'
 
 type Callback = (error?: Error | null) => void
@@ -69,7 +69,8 @@ const base = ((): SocketPrototype => {
 const members = {
   /** Happy eyeballs gives a socket a fresh TCP handle for each address: ours in its place. */
   [reinitializeHandle](this: net.Socket, handle: object): void {
-    if (!(handle instanceof internals.TCP)) {
+    // One with a descriptor has come from another thread.
+    if (!(handle instanceof internals.TCP) || handle.fd >= 0) {
       base[reinitializeHandle]!.call(this, handle)
       return
     }
@@ -87,6 +88,12 @@ const members = {
   ): void {
     const socket = this as unknown as SocketInternals
     const handle = socket._handle
+    const ahead = handle === null ? sentAhead.get(this) : undefined
+    if (ahead !== undefined) {
+      sentAhead.delete(this)
+      ahead.take(callback)
+      return
+    }
     if (socket.connecting || !(handle instanceof StreamHandle)) {
       base._writeGeneric.call(this, isWritev, data, encoding, callback)
       return

@@ -112,6 +112,43 @@ class SocketWrite implements SendRequest, WriteRequest {
 /** For sends whose end interests nobody. */
 const ignored: SendRequest = { onSent() {} }
 
+/** What Writable held when its socket's connection was given up: sent at once, told when Writable gets to it. */
+class SentAhead implements SendRequest {
+  #left: number
+  #failure = 0
+  #callback: ((error?: Error | null) => void) | undefined
+
+  constructor(channel: Channel, entries: readonly SendEntry[]) {
+    this.#left = entries.length
+    for (const { chunk, encoding } of entries) {
+      const bytes = typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk
+      const status = channel.send(bytes, this, false)
+      if (status < 0) this.onSent(status)
+    }
+  }
+
+  onSent(status: number): void {
+    if (status < 0) this.#failure = status
+    this.#left--
+    this.#tell()
+  }
+
+  /** Writable's write of all of it. */
+  take(callback: (error?: Error | null) => void): void {
+    this.#callback = callback
+    this.#tell()
+  }
+
+  #tell(): void {
+    if (this.#left > 0) return
+    this.#callback?.(this.#failure === 0 ? null : systemError(this.#failure, 'write'))
+    this.#callback = undefined
+  }
+}
+
+/** By socket, until Writable has written it. */
+export const sentAhead = new WeakMap<object, SentAhead>()
+
 export abstract class StreamHandle extends internals.JSStream implements ChannelHandler {
   /** Set by net.js and read by it; TLS redefines it as an accessor. */
   reading = false
@@ -541,7 +578,11 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
   giveUp(): void {
     const { channel } = this
     if (channel === undefined || this.#isClosed) return
-    this.onFlush()
+    const socket = this.#owner
+    const entries = socket?.writableBuffer ?? []
+    if (socket !== null && entries.length > 0 && isOurSocket(socket)) {
+      sentAhead.set(socket, new SentAhead(channel, entries))
+    }
     this.#isClosed = true
     this.#isGivenUp = true
     channel.release(() => this.#resource.emitDestroy())

@@ -37,7 +37,10 @@ export class Channel implements Endpoint {
     this.driver = driver
     this.id = id
     this.#receive = new ReceiveSide(driver, id, handler, () => this.#updateAlive())
-    this.#send = new SendSide(driver, id, () => this.#updateAlive())
+    this.#send = new SendSide(driver, id, () => {
+      if (this.#onReleased !== null) this.#closeWhenReleased()
+      this.#updateAlive()
+    })
     driver.register(this)
   }
 

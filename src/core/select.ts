@@ -43,7 +43,7 @@ export function selectDriver(
   try {
     binding = loadBinding()
   } catch (error) {
-    return refuse(wish, (error as Error).message, undefined)
+    return refuse(wish, whyNotLoaded(error as NodeJS.ErrnoException), undefined)
   }
   const probe = binding.probe()
   const asked = wish === 'auto' ? undefined : 'asked for by URING_NET_DRIVER'
@@ -79,6 +79,13 @@ function refuse(wish: string, reason: string, probe: Probe | undefined): Selecti
     'ERR_URING_DRIVER',
     `uring-net: the ${wish} driver was asked for by URING_NET_DRIVER but cannot run: ${reason}`,
   )
+}
+
+/** Node's own words for what the permission model refuses do not always name the option. */
+function whyNotLoaded({ code, message }: NodeJS.ErrnoException): string {
+  if (code === 'ERR_DLOPEN_DISABLED') return `${message} (--allow-addons is missing)`
+  if (code === 'ERR_ACCESS_DENIED') return `${message} (--allow-fs-read is missing)`
+  return message
 }
 
 const hints: Record<number, string> = {
