@@ -378,8 +378,6 @@ void Driver::EndOperation(Slot& slot, int32_t op) {
   if (op == kSend) {
     counters_.heap_bytes -= slot.send.heap.length;
     slot.send = SendProgress();
-  } else if (op == kConnect) {
-    slot.address.reset();
   }
   FinishClose(slot);
 }

@@ -147,6 +147,7 @@ class Driver {
   virtual void StartReceive(Slot& slot) = 0;
   virtual void StartSend(Slot& slot) = 0;
   virtual void StartAccept(Slot& slot) = 0;
+  // Of a connect that is in progress: tells when it is decided.
   virtual void StartConnect(Slot& slot) = 0;
   // The slot says kCancelling.
   virtual void StartCancel(Slot& slot, int32_t op) = 0;

@@ -76,17 +76,32 @@ int Driver::Bind(int32_t id, std::string_view text, int32_t port, int32_t flags)
 }
 
 int Driver::Connect(int32_t id, std::string_view text, int32_t port) {
+  // A listener's accept that waits here would otherwise tell of the connection after this end does.
+  if (CommandsQueued()) TakeCommands();
   Slot* slot = FindOpen(id);
   if (slot == nullptr) return -EBADF;
   if (!slot->idle(kConnect)) return -EALREADY;
-  auto address = std::make_unique<Address>();
-  const int error = ParseAddress(slot->family, text, port, address.get());
+  Address address;
+  int error = ParseAddress(slot->family, text, port, &address);
   if (error != 0) return error;
-  slot->address = std::move(address);
+  // Not by the ring: what the kernel refuses at once (no route, no local port) is told at once.
+  const int result = ConnectSocket(slot->fd, address);
+  const bool waiting = result == -EINPROGRESS;
+  // As in libuv the caller is told later of a refusal, and of everything on Unix sockets.
+  const bool told_later = result == -ECONNREFUSED || slot->family == AF_UNIX;
+  if (result != 0 && !waiting && !told_later) return result;
+  // After the call: a socket that is not connecting yet would be reported as hung up. Whether it
+  // can take bytes now depends on a connect in flight.
+  if (result == 0 && !slot->registered) error = Register(*slot);
   slot->Begin(kConnect);
+  if (waiting) error = Register(*slot);
   ++counters_.in_flight;
   ++counters_.submissions;
-  Resume(*slot, kConnect);
+  if (waiting && error == 0) {
+    Resume(*slot, kConnect);
+  } else {
+    Post(*slot, kConnect, error != 0 ? error : result);
+  }
   return 0;
 }
 

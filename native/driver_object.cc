@@ -152,8 +152,8 @@ Napi::Value Name(const Info& info) {
   if (error != 0) return Number(info, error);
   Napi::Object out = info[2].As<Napi::Object>();
   out.Set("address", name.address);
-  out.Set("port", name.port);
   if (name.family != AF_UNIX) out.Set("family", name.family == AF_INET ? "IPv4" : "IPv6");
+  out.Set("port", name.port);
   return Number(info, 0);
 }
 

@@ -86,26 +86,6 @@ void EpollDriver::StartSend(Slot& slot) {
     Post(slot, kSend, result, result < 0 ? static_cast<int32_t>(slot.send.sent) : 0);
 }
 
-void EpollDriver::StartConnect(Slot& slot) {
-  int error = 0;
-  if (slot.family == AF_UNIX) {
-    error = ConnectUnix(slot.fd, *slot.address);
-  } else {
-    // Lifetime: the kernel copies the address within the call.
-    do {
-      error = connect(slot.fd, slot.address->get(), slot.address->length) == -1 ? -errno : 0;
-    } while (error == -EINTR);
-  }
-  const bool waiting = error == -EINPROGRESS;
-  // After the call: a socket that is not connecting yet would be reported as hung up.
-  if ((waiting || error == 0) && !slot.registered) {
-    const int refused = Register(slot);
-    if (refused != 0) return Post(slot, kConnect, refused);
-    slot.writable = !waiting;
-  }
-  if (!waiting) Post(slot, kConnect, error);
-}
-
 void EpollDriver::StartCancel(Slot& slot, int32_t op) {
   Post(slot, op, -ECANCELED, op == kSend ? static_cast<int32_t>(slot.send.sent) : 0);
 }
@@ -169,10 +149,7 @@ void EpollDriver::Progress(Slot& slot) {
 }
 
 void EpollDriver::FinishConnect(Slot& slot) {
-  int error = 0;
-  socklen_t length = sizeof(error);
-  if (getsockopt(slot.fd, SOL_SOCKET, SO_ERROR, &error, &length) == -1) error = errno;
-  Emit(slot, kConnect, false, -error);
+  Emit(slot, kConnect, false, ConnectOutcome(slot.fd));
 }
 
 bool EpollDriver::TrySend(Slot& slot, int32_t* result) {

@@ -24,7 +24,8 @@ class EpollDriver final : public Driver {
   void StartReceive(Slot& slot) override;
   void StartSend(Slot& slot) override;
   void StartAccept(Slot& slot) override;
-  void StartConnect(Slot& slot) override;
+  // It is registered: an edge tells.
+  void StartConnect(Slot&) override {}
   void StartCancel(Slot& slot, int32_t op) override;
   void Flush() override {}
   void Gather() override;

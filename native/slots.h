@@ -60,8 +60,6 @@ struct Slot {
   bool listed = false;
 
   SendProgress send;
-  // What connect reads; kept until its last completion.
-  std::unique_ptr<Address> address;
   // Path of a bound Unix socket, unlinked on close.
   std::string path;
 
@@ -93,8 +91,7 @@ struct Slot {
   OpState states_[kOperationMax + 1] = {};
 };
 
-// Slots are allocated in chunks that never move: the kernel holds pointers into them (connect's
-// address).
+// Slots are allocated in chunks that never move: callers hold references across Acquire().
 class SlotTable {
  public:
   explicit SlotTable(uint32_t max) : max_(max) {}

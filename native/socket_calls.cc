@@ -198,14 +198,21 @@ int GetName(int fd, bool peer, SocketName* out) {
   return 0;
 }
 
-int ConnectUnix(int fd, const Address& address) {
-  // A blocking connect would wait while the listener's backlog is full; as in libuv that is EAGAIN.
+int ConnectSocket(int fd, const Address& address) {
+  // A Unix socket would wait while the listener's backlog is full; as in libuv that is EAGAIN.
   const NonblockingScope scope(fd);
   int error;
   do {
     error = Result(::connect(fd, address.get(), address.length));
   } while (error == -EINTR);
   return error;
+}
+
+int ConnectOutcome(int fd) {
+  int error = 0;
+  socklen_t length = sizeof(error);
+  if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) == -1) return -errno;
+  return -error;
 }
 
 void ReserveDescriptor::Open() {

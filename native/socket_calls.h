@@ -43,8 +43,10 @@ int SetResetOnClose(int fd);
 bool IsTcpClosed(int fd);
 int GetName(int fd, bool peer, SocketName* out);
 
-// Connects a Unix socket at once: the kernel never waits for the other side to accept.
-int ConnectUnix(int fd, const Address& address);
+// Never waits: 0, -EINPROGRESS (TCP: the socket becomes writable when it is decided) or -errno.
+int ConnectSocket(int fd, const Address& address);
+// How a connect that was in progress has ended. 0 or -errno.
+int ConnectOutcome(int fd);
 
 // A descriptor kept back so that, with the process out of descriptors, waiting connections can
 // still be refused (otherwise they stay in the queue and every accept fails again at once).

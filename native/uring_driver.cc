@@ -1,6 +1,7 @@
 // The io_uring driver; see uring_driver.h.
 #include "uring_driver.h"
 
+#include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -193,14 +194,9 @@ void UringDriver::StartAccept(Slot& slot) {
 }
 
 void UringDriver::StartConnect(Slot& slot) {
-  if (slot.family == AF_UNIX) {
-    // The ring would hand a connect that has to wait to a worker thread.
-    Post(slot, kConnect, ConnectUnix(slot.fd, *slot.address));
-    return;
-  }
   io_uring_sqe* sqe = NextEntry();
-  // Lifetime: slot.address stays until the last completion of the connect.
-  io_uring_prep_connect(sqe, slot.fd, slot.address->get(), slot.address->length);
+  // Not IORING_OP_CONNECT: of a connect that connect(2) has begun it says EALREADY.
+  io_uring_prep_poll_add(sqe, slot.fd, POLLOUT);
   Track(sqe, slot, kConnect);
 }
 
@@ -266,7 +262,7 @@ void UringDriver::Complete(const io_uring_cqe& cqe) {
     case kAccept:
       return CompleteAccept(*slot, cqe);
     case kConnect:
-      return Emit(*slot, kConnect, false, cqe.res);
+      return Emit(*slot, kConnect, false, cqe.res < 0 ? cqe.res : ConnectOutcome(slot->fd));
   }
   URING_CHECK(!"an operation that is never submitted");
 }

@@ -366,7 +366,8 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
     this.#failure = status
     setImmediate(() => {
       if (this.channel?.isReading === true || this.#isClosed) return
-      this.#resource.runInAsyncScope(() => this.#owner?.destroy(systemError(status, 'write')))
+      const writer = this.#reader ?? this.#owner
+      this.#resource.runInAsyncScope(() => writer?.destroy(systemError(status, 'write')))
     })
   }
 
@@ -382,7 +383,9 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
       buffers.length === 1
         ? channel.send(buffers[0]!, write, false)
         : channel.sendGather(buffers, totalOf(buffers), write, false)
-    return status < 0 ? status : 0
+    if (status >= 0) return 0
+    this.failLater(status)
+    return status
   }
 
   #findSession(request: object): void {

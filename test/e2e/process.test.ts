@@ -143,18 +143,6 @@ test.each(drivers)('%s: a worker that is terminated with operations in flight', 
 })
 
 test.each(drivers)(
-  '%s: a server sent to a child process is refused, not a crash',
-  async (driver) => {
-    const { stdout, code } = await run(
-      driver,
-      `const child = require('node:child_process').spawn(process.execPath, ['-e', "process.on('message', () => {}); setTimeout(() => process.exit(), 3000)"], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
-     const server = net.createServer().listen(0, '127.0.0.1', () => child.send('server', server, (error) => { console.log(error.code); child.kill(); server.close() }))`,
-    )
-    expect({ stdout, code }).toEqual({ stdout: 'EBADF\n', code: 0 })
-  },
-)
-
-test.each(drivers)(
   '%s: errors thrown by ticks below TLS and HTTP/2 are caught, and the process goes on',
   async (driver) => {
     const { stdout, code } = await run(
