@@ -505,12 +505,14 @@ void Driver::Turn() {
   uv_idle_stop(&idle_);
   ++turn_;
   Submit();
-  // What is there already need not wait for the poll phase. Once: what it leads to comes after this
-  // turn's immediates, of which some (those of async_hooks) are not to be seen from here.
-  if (Deliver() > 0 && !closed_) Submit();
+  // What is received is delivered in the poll phase, once in a turn, as by libuv; here only what no
+  // readiness would announce.
+  if (has_kept() || has_deferred() || HasUnannouncedWork()) {
+    if (Deliver() > 0 && !closed_) Submit();
+  }
   DeliverPosted();
   if (closed_) return;
-  if (has_posted() || has_deferred() || !others_.empty() || HasUnannouncedWork()) uv_idle_start(&idle_, OnIdle);
+  if (has_posted() || has_kept() || has_deferred() || HasUnannouncedWork()) uv_idle_start(&idle_, OnIdle);
 }
 
 // Gathers one batch and gives it to JavaScript. Returns its size.

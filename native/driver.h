@@ -205,6 +205,8 @@ class Driver {
   void Defer(const Command& command) { deferred_.push_back(command); }
   void Resume(Slot& slot, int32_t op);
   bool has_posted() const { return !posted_.empty(); }
+  // Gathered, and kept for the next Deliver().
+  bool has_kept() const { return !others_.empty() || !failed_.empty(); }
   bool has_deferred() const { return !deferred_.empty(); }
 
   const Options options_;

@@ -25,7 +25,8 @@
  * Dispatch answers one of Dispatched. To call one of Node's native streams it leaves `[receiver, function, a, b]` in the
  * `nativeCall` array: the native side ends the scope, so that ticks run, and makes the call outside of any scope, as libuv
  * would. What the call throws goes to 'uncaughtException'.
- * In a batch, wakes and completions of shutdowns and of sends that succeeded or were cancelled come first, of sends that failed
+ * In a batch, wakes, completions of shutdowns, of sends that succeeded, were cancelled or were refused, and those of
+ * endpoints being closed come first, wakes and shutdowns in the order of their commands; of sends that failed
  * after the receives (a reset ends both, and the receive is what tells of it), and `closed` ones last. Word 2 is the
  * number of those that come first, or 0. A send mostly completes when it is submitted, and under libuv it would have
  * completed before anything else was read: dispatch, having delivered them and finding commands queued, answers
@@ -99,7 +100,10 @@ export const Dispatched = {
   call: 1,
   /** A native call is to be made, then dispatch called again. */
   callAndReturn: 2,
-  /** Commands are to be submitted, and what they complete at once is to come before the rest of the batch. */
+  /**
+   * Commands are to be submitted; what the submission itself completes (shutdowns, wakes, refusals) comes before the rest
+   * of the batch. Nothing is received for it.
+   */
   submit: 3,
 } as const
 

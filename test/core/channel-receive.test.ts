@@ -2,10 +2,11 @@
 import { Op } from '../../src/core/binding'
 import { Channel } from '../../src/core/channel'
 import { errno } from './scripted-binding'
-import { Recorder, makeChannel } from './fixtures'
+import { Recorder, makeChannel, settle } from './fixtures'
 import type { ChannelFixture } from './fixtures'
 
 const ECANCELED = errno('ECANCELED')
+const ECONNRESET = errno('ECONNRESET')
 const ENOBUFS = errno('ENOBUFS')
 
 let fixture: ChannelFixture
@@ -111,9 +112,81 @@ describe('reading', () => {
     channel.readStart()
     kernel.deliver(kernel.received(id, 'one'))
     channel.handler = second
-    kernel.deliver(kernel.received(id, 'two'), kernel.receiveEnded(id, 0))
+    kernel.deliver(kernel.received(id, 'two'))
+    kernel.deliver(kernel.receiveEnded(id, 0))
     expect(seen.events).toEqual(['bytes one'])
     expect(second.events).toEqual(['bytes two', 'end'])
+  })
+})
+
+// Under libuv a turn reads once: the end is seen in the next one, after the immediates of this.
+describe.each([
+  ['end of stream', 0, 'end'],
+  ['reset', ECONNRESET, `receive error ${ECONNRESET}`],
+])('the %s in the turn that brought bytes', (_what, result, told) => {
+  function deliverBoth(): ChannelFixture {
+    const { kernel, channel, id } = fixture
+    channel.readStart()
+    kernel.deliver(kernel.received(id, 'last'), kernel.receiveEnded(id, result))
+    return fixture
+  }
+
+  test('comes after the immediates of what the bytes led to, and keeps the loop alive', async () => {
+    const { kernel, seen } = fixture
+    seen.onEvent = (event) => {
+      if (event === 'bytes last') setImmediate(() => seen.note('immediate'))
+    }
+    deliverBoth()
+    kernel.wakeAll()
+    expect(seen.events).toEqual(['bytes last'])
+    expect(kernel.isRef).toBe(true)
+    await settle()
+    expect(seen.events).toEqual(['bytes last', 'immediate'])
+    kernel.wakeAll()
+    expect(seen.events).toEqual(['bytes last', 'immediate', told])
+    expect(kernel.isRef).toBe(false)
+    expect(kernel.count(fixture.id, 'receive')).toBe(1)
+  })
+
+  test('waits for readStart when the bytes led to readStop', async () => {
+    const { kernel, channel, seen } = fixture
+    seen.onEvent = () => channel.readStop()
+    deliverBoth()
+    await settle()
+    kernel.wakeAll()
+    expect(seen.drain()).toEqual(['bytes last'])
+    channel.readStart()
+    kernel.wakeAll()
+    expect(seen.events).toEqual([told])
+  })
+
+  test('is told once when reading stops and starts meanwhile', async () => {
+    const { kernel, channel, seen } = deliverBoth()
+    channel.readStop()
+    channel.readStart()
+    await settle()
+    kernel.wakeAll()
+    await settle()
+    kernel.wakeAll()
+    expect(seen.events).toEqual(['bytes last', told])
+  })
+
+  test('is not told to a channel that is closed meanwhile', async () => {
+    const { kernel, channel, id, seen } = deliverBoth()
+    channel.close(false, seen.closed)
+    await settle()
+    kernel.wakeAll()
+    kernel.deliver(kernel.closed(id))
+    expect(seen.events).toEqual(['bytes last', 'closed'])
+    expect(kernel.isRef).toBe(false)
+  })
+
+  test('is told at once when it is of a later turn', () => {
+    const { kernel, channel, id, seen } = fixture
+    channel.readStart()
+    kernel.deliver(kernel.received(id, 'last'))
+    kernel.deliver(kernel.receiveEnded(id, result))
+    expect(seen.events).toEqual(['bytes last', told])
   })
 })
 

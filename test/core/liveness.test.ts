@@ -165,7 +165,9 @@ describe('a channel', () => {
       }
       channel.readStart()
       channel.send(Buffer.from('a'), seen.sending('a'), false)
-      kernel.deliver(kernel.sent(id), kernel.received(id, 'x'), kernel.receiveEnded(id, 0))
+      kernel.deliver(kernel.sent(id), kernel.received(id, 'x'))
+      expect(kernel.isRef).toBe(true)
+      kernel.deliver(kernel.receiveEnded(id, 0))
       expect(kernel.isRef).toBe(false)
       channel.shutdown(seen.shuttingDown())
       kernel.deliver(kernel.shutDown(id))

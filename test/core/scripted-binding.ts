@@ -85,7 +85,7 @@ const UNMOVED_MAX = 3
 /** Where in its batch native puts a completion: what comes first, the rest, failed sends, closes. */
 function rank({ opcode, result }: Posted): number {
   if (opcode === Op.close) return 3
-  if (opcode === Op.shutdown) return 0
+  if (opcode === Op.shutdown || opcode === Op.wake) return 0
   if (opcode !== Op.send) return 1
   return result < 0 && result !== errno('ECANCELED') ? 2 : 0
 }
@@ -147,6 +147,7 @@ export class ScriptedKernel implements Binding, NativeDriver {
   #nativeCall: unknown[] = []
   #batchSize = 0
   #poolUsed = 0
+  #turn = 0
   #endpoints = new Map<number, EndpointModel>()
   #generations: number[] = []
   /** Weak, as memory of native's: who drops a view is not known here. */
@@ -156,6 +157,19 @@ export class ScriptedKernel implements Binding, NativeDriver {
 
   probe(): Probe {
     throw new Error('the scripted kernel is not probed')
+  }
+
+  callNested<Receiver extends object, A, B>(
+    receiver: Receiver,
+    fn: (this: Receiver, a: A, b: B) => void,
+    a: A,
+    b: B,
+  ): void {
+    try {
+      fn.call(receiver, a, b)
+    } catch (error) {
+      this.uncaught.push(error)
+    }
   }
 
   duplicate(fd: number): number {
@@ -567,9 +581,13 @@ export class ScriptedKernel implements Binding, NativeDriver {
       }
     }
     commands[0] = left
-    const due = Array.from({ length: this.#wakes }, () => ({ opcode: Op.wake, id: 0, result: 0 }))
-    this.#wakes = 0
-    return due
+    return this.#dueWakes()
+  }
+
+  #dueWakes(most = Infinity): Posted[] {
+    const length = Math.max(0, Math.min(this.#wakes, most))
+    this.#wakes -= length
+    return Array.from({ length }, () => ({ opcode: Op.wake, id: 0, result: 0 }))
   }
 
   /** One turn of the loop with nothing but wakes: those that were due when it began. */
@@ -582,7 +600,10 @@ export class ScriptedKernel implements Binding, NativeDriver {
     for (let due = this.woken(); due.length > 0; due = this.woken()) this.deliver(due)
   }
 
-  /** Delivers completions as native does: in batches, each in native's order, going on after an exception. */
+  /**
+   * Delivers completions as native does: in batches, each in native's order, going on after an exception. Each call is a
+   * turn of the loop.
+   */
   deliver(...posted: (Posted | Posted[])[]): void {
     this.#deliver(posted.flat(), inNativeOrder)
   }
@@ -593,6 +614,7 @@ export class ScriptedKernel implements Binding, NativeDriver {
   }
 
   #deliver(posted: readonly Posted[], order: (batch: readonly Posted[]) => Posted[]): void {
+    this.#turn++
     for (let from = 0; from < posted.length; from += this.#batchSize) {
       this.#deliverBatch(order(posted.slice(from, from + this.#batchSize)))
     }
@@ -609,6 +631,7 @@ export class ScriptedKernel implements Binding, NativeDriver {
     completions[0] = batch.length
     completions[1] = 0
     completions[2] = mayReturn ? firstOf(batch) : 0
+    completions[3] = this.#turn
   }
 
   #deliverBatch(batch: readonly Posted[]): void {
@@ -660,7 +683,10 @@ export class ScriptedKernel implements Binding, NativeDriver {
       return undefined
     }
     this.taken()
-    return inNativeOrder([...this.completesBetween(), ...batch.slice(first)])
+    const left = [...this.completesBetween(), ...batch.slice(first)]
+    // As many as the batch has place for.
+    const wakes = this.#dueWakes(this.#batchSize - left.length)
+    return inNativeOrder([...wakes, ...left])
   }
 
   #callNative(): void {

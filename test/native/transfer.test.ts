@@ -65,6 +65,11 @@ describe.each(kinds)('%s: transfer', (kind) => {
       }),
     )
     expect(Buffer.concat(back).equals(bytes)).toBe(true)
+    // The peer may have the last bytes before the driver has looked at their completion.
+    await rig.until('the news of every byte', () => {
+      const sent = rig.of('send', id).map((event) => event.result)
+      return sent.reduce((sum, result) => sum + result, 0) === bytes.length
+    })
     expect(rig.driver.stats()).toMatchObject({
       bytesReceived: bytes.length,
       bytesSent: bytes.length,

@@ -6,6 +6,8 @@ import {
   CONTRACT_VERSION,
   COMPLETION_HEADER_WORDS,
   COMPLETION_WORDS,
+  CloseHow,
+  Dispatched,
   FLAG_MORE,
   Family,
   Op,
@@ -32,8 +34,12 @@ test('the addon and binding.ts agree on every number', () => {
     FLAG_MORE,
     features: Object.keys(binding.probe().features),
   }
-  for (const [name, value] of Object.entries(Op)) expected[`Op.${name}`] = value
-  for (const [name, value] of Object.entries(Family)) expected[`Family.${name}`] = value
+  for (const [group, values] of Object.entries({ Op, Family, Dispatched, CloseHow })) {
+    for (const [name, value] of Object.entries(values)) expected[`${group}.${name}`] = value
+  }
+  // An orderly close is the absence of any other.
+  delete expected['CloseHow.orderly']
+  expect(CloseHow.orderly).toBe(0)
   expect(constants).toEqual(expected)
 })
 
@@ -189,11 +195,11 @@ describe.each(kinds)('%s: validation', (kind) => {
       .slice(before)
       .map((event) => [event.opcode, event.id, event.result, event.more])
     const expected = wrong.map(([opcode, to, , , result]) => [opcode & 0xff, to, result, false])
-    const bySend = (list: unknown[][]) => [
-      ...list.filter(([opcode]) => opcode === Op.send),
-      ...list.filter(([opcode]) => opcode !== Op.send),
-    ]
-    expect(refusals).toEqual(bySend(expected))
+    const comesFirst = ([opcode]: unknown[]) => opcode === Op.send || opcode === Op.wake
+    expect(refusals).toEqual([
+      ...expected.filter((refusal) => comesFirst(refusal)),
+      ...expected.filter((refusal) => !comesFirst(refusal)),
+    ])
     peer.write('still works')
     await rig.event('data', (event) => event.bytes.toString() === 'still works')
     peer.destroy()
