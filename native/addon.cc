@@ -86,8 +86,7 @@ Napi::Value Environment::CreateDriver(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   const auto refuse = [env](int error) { return Napi::Number::New(env, error); };
   Options options;
-  if (!info[0].IsString() || !info[1].IsObject() || !info[2].IsFunction() ||
-      !info[3].IsArray())
+  if (!info[0].IsString() || !info[1].IsObject() || !info[2].IsFunction() || !info[3].IsArray())
     return refuse(-EINVAL);
   const std::string kind = info[0].As<Napi::String>().Utf8Value();
   if (!ReadOptions(info[1].As<Napi::Object>(), &options)) return refuse(-EINVAL);

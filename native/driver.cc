@@ -321,7 +321,6 @@ bool Driver::IsUnread(const Slot& slot) const {
   return HasReceived(slot);
 }
 
-
 // C1, C4: the descriptor goes only after the last completion of every operation on it.
 void Driver::FinishClose(Slot& slot) {
   if (slot.life != Life::kClosing || slot.in_flight > 0) return;
@@ -490,10 +489,10 @@ void Driver::OnPoll(uv_poll_t* handle, int, int) {
   driver->DeliverPosted();
 }
 
-// What must not wait for the loop's next turn, and nothing else: what a peer answers meanwhile comes
-// after this turn's immediates, as with libuv, which polls once in a turn. Wakes come before them: a
-// TLSWrap is told that its write is done before it goes on by an immediate of its own. What was
-// closed is told of in this turn's closing phase, if its operations end now.
+// What must not wait for the loop's next turn, and nothing else: what a peer answers meanwhile
+// comes after this turn's immediates, as with libuv, which polls once in a turn. Wakes come before
+// them: a TLSWrap is told that its write is done before it goes on by an immediate of its own. What
+// was closed is told of in this turn's closing phase, if its operations end now.
 void Driver::DeliverPosted() {
   for (int i = 0; i < kRoundsPerTurn && !closed_ && (began_closing_ || has_posted()); ++i) {
     if (DeliverFirst() > 0 && !closed_) Submit();
@@ -512,7 +511,8 @@ void Driver::Turn() {
   }
   DeliverPosted();
   if (closed_) return;
-  if (has_posted() || has_kept() || has_deferred() || HasUnannouncedWork()) uv_idle_start(&idle_, OnIdle);
+  if (has_posted() || has_kept() || has_deferred() || HasUnannouncedWork())
+    uv_idle_start(&idle_, OnIdle);
 }
 
 // Gathers one batch and gives it to JavaScript. Returns its size.

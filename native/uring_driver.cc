@@ -285,7 +285,8 @@ void UringDriver::CompleteSend(Slot& slot, int32_t result) {
   // MSG_WAITALL gives up early on an error of the connection, and does not say which; the next
   // attempt may find it gone.
   const bool cut =
-      result > 0 && slot.state(kSend) != OpState::kCancelling && static_cast<uint32_t>(result) < std::min(send.length - send.sent, kSendBytesAtOnce);
+      result > 0 && slot.state(kSend) != OpState::kCancelling &&
+      static_cast<uint32_t>(result) < std::min(send.length - send.sent, kSendBytesAtOnce);
   if (cut || result == -ECONNRESET) slot.reset_taken = true;
   if (result > 0) {
     send.sent += static_cast<uint32_t>(result);

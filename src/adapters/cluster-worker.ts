@@ -24,7 +24,9 @@ export function isShared(
   handle: object | null,
 ): handle is { onconnection: OnConnection | undefined } {
   if (handle === null || isNodes(handle)) return false
-  return typeof (handle as { onconnection?: unknown }).onconnection === 'function' && isClusterWorker()
+  return (
+    typeof (handle as { onconnection?: unknown }).onconnection === 'function' && isClusterWorker()
+  )
 }
 
 /** The handle of a listening socket that was sent, taken over; undefined when it cannot be. */

@@ -85,5 +85,7 @@ function copyOf(handle: unknown): NodeHandle | undefined {
 }
 
 function symbolOn(prototype: object, description: string): symbol | undefined {
-  return Object.getOwnPropertySymbols(prototype).find((symbol) => symbol.description === description)
+  return Object.getOwnPropertySymbols(prototype).find(
+    (symbol) => symbol.description === description,
+  )
 }
