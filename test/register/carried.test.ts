@@ -5,7 +5,7 @@
 import { fork } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { writeFileSync } from 'node:fs'
+import { mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { library } from '../e2e/program'
@@ -41,7 +41,8 @@ class Pair {
       key: string
       cert: string
     }
-    const authority = join(tmpdir(), `uring-net-test-${process.pid}.pem`)
+    // A file of its own for each: Node reads it only when TLS is first used.
+    const authority = join(mkdtempSync(join(tmpdir(), 'uring-net-test-')), 'authority.pem')
     writeFileSync(authority, cert)
     const { args, env } = command(mode)
     const child = fork(join(__dirname, 'protocols.js'), [role], {
