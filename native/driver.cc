@@ -333,6 +333,10 @@ void Driver::FinishClose(Slot& slot) {
 // As libuv tells of what uv_close has closed: in the loop's closing phase, after immediates.
 void Driver::AnnounceClosed(const Slot& slot) {
   closed_ids_.push_back(slot.id);
+  AwaitClosingPhase();
+}
+
+void Driver::AwaitClosingPhase() {
   if (awaits_closing_phase_ || closed_) return;
   awaits_closing_phase_ = true;
   ++handles_open_;
@@ -343,23 +347,49 @@ void Driver::AnnounceClosed(const Slot& slot) {
 
 void Driver::OnClosingPhase(uv_handle_t* handle) {
   auto* driver = static_cast<Driver*>(handle->data);
+  // What an immediate has closed is still to be submitted.
+  if (driver->began_closing_ && !driver->closed_) {
+    driver->Submit();
+    driver->DeliverFirst();
+  }
   driver->awaits_closing_phase_ = false;
   if (!driver->closed_) driver->DeliverClosed();
   OnHandleClosed(handle);
 }
 
 void Driver::DeliverClosed() {
-  // What is closed by these callbacks is told in the next turn.
+  // What is closed by these callbacks is told in the next turn. What is kept goes on waiting for
+  // the poll phase, except what has to precede the end of its endpoint.
   size_t left = closed_ids_.size();
+  first_ = 0;
+  AdvanceKeptOfClosed(&others_);
+  AdvanceKeptOfClosed(&failed_);
+  if (first_ > 0) {
+    SealBatch(false);
+    Dispatch();
+  }
   while (left > 0 && !closed_) {
-    first_ = 0;
-    for (; left > 0 && !BatchFull(); --left) {
-      Emit({kClose, 0, closed_ids_.front(), 0, 0, Effect::kFreesSlot});
+    for (first_ = 0; left > 0 && first_ < options_.batch_size; --left, ++first_) {
+      const int32_t id = closed_ids_.front();
       closed_ids_.pop_front();
+      WriteWords(completions_ + kCompletionHeaderWords + first_ * kCompletionWords,
+                 {kClose, 0, id, 0, 0, Effect::kNone});
+      slots_.Release(*slots_.Find(id));
     }
-    DeliverGathered();
+    SealBatch(false);
+    Dispatch();
   }
   if (!closed_) Submit();
+}
+
+void Driver::AdvanceKeptOfClosed(std::vector<Completion>* kept) {
+  const auto advanced = [this](const Completion& completion) {
+    const Slot* slot = slots_.Find(completion.id);
+    if (slot == nullptr || slot->life != Life::kClosed) return false;
+    WriteWords(completions_ + kCompletionHeaderWords + first_++ * kCompletionWords, completion);
+    return true;
+  };
+  kept->erase(std::remove_if(kept->begin(), kept->end(), advanced), kept->end());
 }
 
 void Driver::CloseDescriptor(Slot& slot) {
@@ -390,8 +420,6 @@ void Driver::Emit(const Completion& completion) {
     WriteWords(completions_ + kCompletionHeaderWords + first_++ * kCompletionWords, completion);
   } else if (completion.opcode == kSend) {
     failed_.push_back(completion);
-  } else if (completion.effect == Effect::kFreesSlot) {
-    closes_.push_back(completion);
   } else {
     others_.push_back(completion);
   }
@@ -401,11 +429,7 @@ void Driver::Emit(const Completion& completion) {
   }
   if (completion.effect == Effect::kNone) return;
   URING_CHECK(slot != nullptr);
-  if (completion.effect == Effect::kFreesSlot) {
-    slots_.Release(*slot);
-  } else {
-    EndOperation(*slot, completion.opcode);
-  }
+  EndOperation(*slot, completion.opcode);
 }
 
 // What a write or a close led to is told before anything else is read.
@@ -530,7 +554,6 @@ int Driver::DeliverGathered() {
   if (completions_[0] > 0) Dispatch();
   others_.clear();
   failed_.clear();
-  closes_.clear();
   if (!closed_) Recycle();
   return static_cast<int>(counters_.completions - before);
 }
@@ -555,7 +578,7 @@ void Driver::SealBatch(bool whole) {
   is_whole_ = whole;
   int32_t* words = completions_ + kCompletionHeaderWords + first_ * kCompletionWords;
   // A reset ends sends and receives alike: as with libuv, the receive is what tells of it.
-  for (const auto* part : {&others_, &failed_, &closes_}) {
+  for (const auto* part : {&others_, &failed_}) {
     for (const Completion& completion : *part) {
       if (!whole) break;
       WriteWords(words, completion);

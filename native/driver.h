@@ -43,7 +43,6 @@ struct Command {
 enum class Effect : uint8_t {
   kNone,       // a refusal: nothing was in flight
   kEndsOp,     // the operation's last completion
-  kFreesSlot,  // the endpoint's last completion
 };
 
 struct Completion {
@@ -185,7 +184,7 @@ class Driver {
   static constexpr int kDrainMs = 1000;
 
   uint32_t BatchSize() const {
-    return first_ + static_cast<uint32_t>(others_.size() + failed_.size() + closes_.size());
+    return first_ + static_cast<uint32_t>(others_.size() + failed_.size());
   }
   bool BatchFull() const { return BatchSize() >= options_.batch_size; }
   // Whether an end of stream that recv(2) reports is the connection's reset.
@@ -245,7 +244,9 @@ class Driver {
   void FinishClose(Slot& slot);
   void FlushAll();
   void AnnounceClosed(const Slot& slot);
+  void AwaitClosingPhase();
   void DeliverClosed();
+  void AdvanceKeptOfClosed(std::vector<Completion>* kept);
   void EndStreams();
   bool EndStream(Slot& slot);
   bool IsUnread(const Slot& slot) const;
@@ -286,9 +287,8 @@ class Driver {
   // Whether JavaScript was given all of it.
   bool is_whole_ = false;
   std::vector<Completion> others_;
-  // Sends that were cut short, and after them closes, which are the last of their endpoints.
+  // Sends that were cut short.
   std::vector<Completion> failed_;
-  std::vector<Completion> closes_;
 
   ReserveDescriptor reserve_;
 

@@ -22,6 +22,7 @@ void Driver::Submit() {
 void Driver::Take() {
   if (CommandsQueued()) TakeCommands();
   EndStreams();
+  if (began_closing_) AwaitClosingPhase();
 }
 
 void Driver::SetRef(bool on) {

@@ -27,8 +27,8 @@
  * would. What the call throws goes to 'uncaughtException'.
  * In a batch, wakes, completions of shutdowns, of sends that succeeded, were cancelled or were refused, and those of
  * endpoints being closed come first, wakes and shutdowns in the order of their commands; of sends that failed
- * after the receives (a reset ends both, and the receive is what tells of it), and `closed` ones last. Word 2 is the
- * number of those that come first, or 0. A send mostly completes when it is submitted, and under libuv it would have
+ * after the receives (a reset ends both, and the receive is what tells of it). `closed` completions have batches of their
+ * own, in the closing phase of the loop. Word 2 is the number of those that come first, or 0. A send mostly completes when it is submitted, and under libuv it would have
  * completed before anything else was read: dispatch, having delivered them and finding commands queued, answers
  * Dispatched.submit. Word 3 counts the turns of the event loop; in one turn it may be called several times.
  *

@@ -63,6 +63,7 @@ export class Driver {
   readonly #completions: Int32Array
   readonly #capacity: number
   readonly #endpoints: (Endpoint | undefined)[] = []
+  #isGathering = false
   /** Endpoints and operations that keep the event loop alive. */
   #alive = 0
   #strays = 0
@@ -201,6 +202,15 @@ export class Driver {
     this.#afterNativeCall = after
   }
 
+  /**
+   * Whether a batch of several completions is being delivered: what they command goes out together at its end. Alone, a
+   * completion has nobody to share the submission with. Not inside native calls: Node's HTTP expects of what it writes
+   * there that it has ended when it next looks.
+   */
+  get isGathering(): boolean {
+    return this.#isGathering
+  }
+
   /** Number of the event loop's turn that the batch at hand came in. */
   get turn(): number {
     return this.#completions[3]!
@@ -228,11 +238,18 @@ export class Driver {
     this.#strays++
   }
 
+  #dispatch(): number {
+    this.#isGathering = this.#completions[0]! > 1
+    const answer = this.#deliver()
+    this.#isGathering = false
+    return answer
+  }
+
   /**
    * Delivers the batch. The cursor is stored before each delivery: when a callback throws, the native side reports the
    * exception and calls again, and the rest of the batch follows (E2).
    */
-  #dispatch(): number {
+  #deliver(): number {
     const completions = this.#completions
     const count = completions[0]!
     let index = completions[1]!

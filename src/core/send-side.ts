@@ -100,7 +100,10 @@ export class SendSide {
     return (unsent > 0 ? unsent : this.#length) + this.#waitingBytes
   }
 
-  /** See Channel.send. */
+  /**
+   * See Channel.send. A send is tried at once; those of several completions of one batch go out together at its end (one
+   * submission, and the kernel's code for it stays in the cache).
+   */
   send(bytes: Uint8Array, request: SendRequest, mayFinish: boolean): number {
     const refusal = this.#refusal()
     if (refusal !== 0) return refusal
@@ -111,6 +114,13 @@ export class SendSide {
     const { length } = bytes
     if (this.#request !== null) return this.#wait({ bytes: copyOf(bytes), length, request })
     if (length === 0) return this.#sendNothing(request, mayFinish)
+    if (mayFinish && this.#driver.isGathering) {
+      const block = this.#blockFor(length)
+      if (block >= 0) {
+        this.#driver.arena.bytes.set(bytes, block)
+        return this.#queueSend(block, length, request, block)
+      }
+    }
     const taken = this.#driver.native.sendNow(this.#id, bytes, 0, length)
     return this.#sent(taken, length, -1, request, mayFinish)
   }
@@ -185,10 +195,7 @@ export class SendSide {
   #acceptOwned(block: number, length: number, request: SendRequest): number {
     if (this.#request !== null) return this.#wait({ block, length, request })
     if (length === 0) return this.#sendNothing(request, false)
-    this.bytesAccepted += length
-    this.#start(request, length, -1, 0)
-    this.#driver.queue(Op.send, this.#id, block, length)
-    return Sent.pending
+    return this.#queueSend(block, length, request, -1)
   }
 
   /** See Channel.cancelSend. */
@@ -320,9 +327,18 @@ export class SendSide {
   }
 
   #sendBlock(block: number, length: number, request: SendRequest, mayFinish: boolean): number {
+    if (mayFinish && this.#driver.isGathering) return this.#queueSend(block, length, request, block)
     const taken = this.#driver.native.sendBlock(this.#id, block, length)
     if (taken < 0 || taken === length) this.#driver.arena.release(block)
     return this.#sent(taken, length, block, request, mayFinish)
+  }
+
+  /** Sends from the arena, with what else is commanded by then. `release`: the block to release at its end, or -1. */
+  #queueSend(block: number, length: number, request: SendRequest, release: number): number {
+    this.bytesAccepted += length
+    this.#start(request, length, release, 0)
+    this.#driver.queue(Op.send, this.#id, block, length)
+    return Sent.pending
   }
 
   /** The kernel has been offered `length` bytes, and has taken the first `taken` of them. */

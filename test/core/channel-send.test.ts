@@ -788,3 +788,56 @@ describe('duplicated and missing completions', () => {
     expect(kernel.sendLength(id)).toBe(5)
   })
 })
+
+describe('in a batch', () => {
+  const writeOnBytes = (): void => {
+    const { channel, seen } = fixture
+    seen.onEvent = (event) => {
+      if (event.startsWith('bytes')) channel.send(Buffer.from('echo'), seen.sending('echo'), true)
+    }
+  }
+
+  test('of several completions, what is sent goes out with its commands, at its end', () => {
+    const { kernel, channel, id, seen, driver } = fixture
+    const other = new Recorder()
+    const second = new Channel(driver, kernel.endpoint(), other)
+    second.readStart()
+    channel.readStart()
+    kernel.taken()
+    writeOnBytes()
+    other.onEvent = () => {
+      expect(kernel.wire(id)).toBe('')
+    }
+    kernel.deliver(kernel.received(id, 'one'), kernel.received(second.id, 'two'))
+    expect(other.events).toEqual(['bytes two'])
+    expect(seen.events).toEqual(['bytes one'])
+    kernel.taken()
+    kernel.deliver(kernel.sent(id))
+    expect(kernel.wire(id)).toBe('echo')
+    expect(seen.events).toEqual(['bytes one', 'sent echo 0 4'])
+    expect(driver.stats().arenaBytes).toBe(0)
+  })
+
+  test('of one completion, what is sent is tried at once', () => {
+    const { kernel, channel, id } = fixture
+    channel.readStart()
+    kernel.taken()
+    writeOnBytes()
+    kernel.sendNowTakes = (length) => length
+    kernel.deliver(kernel.received(id, 'one'))
+    expect(kernel.wire(id)).toBe('echo')
+    expect(kernel.isInFlight(id, 'send')).toBe(false)
+  })
+
+  test('a send after the batch is tried at once again', () => {
+    const { kernel, channel, id, seen, driver } = fixture
+    const second = new Channel(driver, kernel.endpoint(), new Recorder())
+    second.readStart()
+    channel.readStart()
+    kernel.taken()
+    kernel.deliver(kernel.received(id, 'one'), kernel.received(second.id, 'two'))
+    kernel.sendNowTakes = (length) => length
+    expect(channel.send(Buffer.from('later'), seen.sending('later'), true)).toBe(Sent.done)
+    expect(kernel.wire(id)).toBe('later')
+  })
+})
