@@ -387,3 +387,27 @@ test.each(ours)('$name: sockets and servers are net.Socket and net.Server and ou
   accepted.destroy()
   server.close()
 })
+
+sameAsNode(
+  'an end of stream comes before the immediates of its turn, and these before timers',
+  async (net) => {
+    const server = net.createServer((socket) => {
+      // In the batch that makes the end of the other side ready.
+      socket.once('data', () => socket.destroy())
+    })
+    const client = net.connect(await listening(server), '127.0.0.1')
+    client.resume().write('go')
+    await once(client, 'end')
+    const seen: string[] = []
+    const told = Promise.all([
+      new Promise<void>((resolve) => setTimeout(() => resolve(void seen.push('timer')), 1)),
+      new Promise<void>((resolve) => setImmediate(() => resolve(void seen.push('immediate')))),
+      once(client, 'close').then(() => seen.push('close')),
+    ])
+    // Until the timer is due.
+    for (const until = performance.now() + 3; performance.now() < until;) continue
+    await told
+    server.close()
+    return seen
+  },
+)
