@@ -2,6 +2,7 @@
 // environment's drivers end with it. One addon serves several drivers in one environment (module
 // registries of a test runner) and every worker.
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <napi.h>
 #include <sys/utsname.h>
 #include <uv.h>
@@ -189,6 +190,19 @@ Napi::Value Duplicate(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), copy == -1 ? -errno : copy);
 }
 
+// setsockopt(2) with SO_SNDBUF and SO_RCVBUF; 0 leaves one as it is.
+Napi::Value SetBufferBytes(const Napi::CallbackInfo& info) {
+  const int fd = info[0].ToNumber().Int32Value();
+  const int names[] = {SO_SNDBUF, SO_RCVBUF};
+  int error = 0;
+  for (size_t i = 0; i < std::size(names); ++i) {
+    const int bytes = info[i + 1].ToNumber().Int32Value();
+    if (bytes <= 0) continue;
+    if (setsockopt(fd, SOL_SOCKET, names[i], &bytes, sizeof bytes) == -1) error = -errno;
+  }
+  return Napi::Number::New(info.Env(), error);
+}
+
 Napi::Object Constants(Napi::Env env) {
   const std::pair<const char*, int32_t> numbers[] = {
       {"COMMAND_HEADER_WORDS", kCommandHeaderWords},
@@ -228,6 +242,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("constants", Constants(env));
   exports.Set("probe", Napi::Function::New<Probe>(env, "probe", environment));
   exports.Set("duplicate", Napi::Function::New<Duplicate>(env, "duplicate"));
+  exports.Set("setBufferBytes", Napi::Function::New<SetBufferBytes>(env, "setBufferBytes"));
   exports.Set("createDriver", Napi::Function::New<CreateDriver>(env, "createDriver", environment));
   napi_value call_nested = nullptr;
   napi_create_function(env, "callNested", NAPI_AUTO_LENGTH, CallNested, nullptr, &call_nested);

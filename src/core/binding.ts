@@ -301,6 +301,8 @@ export interface Binding {
   ): void
   /** dup(2), close-on-exec. A new descriptor, the caller's, or -errno. */
   duplicate(fd: number): number
+  /** SO_SNDBUF and SO_RCVBUF in bytes, socket(7); 0 leaves one as it is. 0 or -errno. For tests of back-pressure. */
+  setBufferBytes(fd: number, send: number, receive: number): number
   /** The native side's own values of the constants in this file, by name. */
   constants: Record<string, number> & { features: string[] }
 }

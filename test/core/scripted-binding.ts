@@ -176,6 +176,10 @@ export class ScriptedKernel implements Binding, NativeDriver {
     return fd
   }
 
+  setBufferBytes(): number {
+    return 0
+  }
+
   createDriver(
     _kind: DriverKind,
     options: NativeOptions,
