@@ -27,7 +27,7 @@ const METRIC_NAMES: Record<Metric, string> = {
   p50Us: 'p50',
 }
 
-const LABELS = { node: 'node:net', uring: 'uring', epoll: 'epoll' } as const
+const LABELS = { node: 'node:net', uring: 'uring', epoll: 'epoll', register: 'register' } as const
 
 /** Above this share of a core, with the server below it, the load generator and not the server set the pace. */
 const LOAD_BOUND = 0.97
@@ -141,7 +141,7 @@ function verdictList(verdicts: readonly Verdict[]): string {
 
 function verdictText({ goal, reached, isMet }: Verdict): string {
   const sign = goal.bound === 'at least' ? '≥' : '≤'
-  const promise = `${goal.target} ${METRIC_NAMES[goal.metric]} ${sign} ${goal.ratio.toFixed(2)}`
+  const promise = `${goal.target} ${METRIC_NAMES[goal.metric]} ${sign} ${goal.ratio.toFixed(2)}${goal.base === 'node' ? '' : ` of ${goal.base}`}`
   return `${promise} ${isMet ? 'met' : 'MISSED'} (${reached.toFixed(2)})`
 }
 

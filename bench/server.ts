@@ -21,15 +21,13 @@ export interface Ready {
 const BACKLOG = 4096
 
 /** The package is loaded only when it is the target, so that node:net runs in an untouched process. */
-function loadPackage(target: Target): typeof uringNet | undefined {
-  return target === 'node'
-    ? undefined
-    : (createRequire(__filename)('../src/index') as typeof uringNet)
+function loadPackage(): typeof uringNet {
+  return createRequire(__filename)('../src/index') as typeof uringNet
 }
 
-function describeDriver(library: typeof uringNet | undefined): Ready['driver'] {
-  if (!library) return { name: 'node', reason: '', features: [] }
-  const { name, reason, features } = library.driver
+function describeDriver(target: Target): Ready['driver'] {
+  if (target === 'node') return { name: 'node', reason: '', features: [] }
+  const { name, reason, features } = loadPackage().driver
   return { name, reason, features: [...features] }
 }
 
@@ -86,11 +84,12 @@ function main(): void {
   const [one] = selectCases([process.argv[2] ?? ''])
   const [target] = selectTargets([process.argv[3] ?? ''])
   if (!one || !target) throw new Error('usage: server.js <case> <target>')
-  const library = loadPackage(target)
+  // In register mode the program knows nothing of the package.
+  const library = target === 'node' || target === 'register' ? undefined : loadPackage()
   const server = makeServer(one, library)
   server.listen({ port: 0, host: '127.0.0.1', backlog: BACKLOG }, () => {
     const { port } = server.address() as net.AddressInfo
-    const ready: Ready = { port, driver: describeDriver(library) }
+    const ready: Ready = { port, driver: describeDriver(target) }
     process.stdout.write(`${JSON.stringify(ready)}\n`)
   })
 }

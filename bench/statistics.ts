@@ -92,7 +92,10 @@ export function evaluate(one: Case, outcomes: ReadonlyMap<Target, readonly Outco
     const summary = trials.length > 0 ? summarise(trials) : null
     const ratios = target === 'node' ? null : compare(own, base)
     const goals = one.goals.filter((goal) => goal.target === target)
-    const verdicts = ratios ? goals.flatMap((goal) => judge(goal, ratios)) : []
+    const verdicts = goals.flatMap((goal) => {
+      const reached = compare(own, outcomes.get(goal.base) ?? [])
+      return reached ? judge(goal, reached) : []
+    })
     return { target, trials, failures, summary, ratios, verdicts }
   })
   return { case: one, targets }

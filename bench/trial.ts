@@ -69,20 +69,22 @@ export async function runTrial(one: Case, target: Target, options: TrialOptions)
 export async function startServer(one: Case, target: Target, options: TrialOptions) {
   const env = { ...process.env }
   delete env['URING_NET_DRIVER']
-  if (target !== 'node') env['URING_NET_DRIVER'] = target
+  const driver = target === 'register' ? 'uring' : target
+  if (driver !== 'node') env['URING_NET_DRIVER'] = driver
+  const preload = target === 'register' ? ['--require', join(__dirname, '../src/register.js')] : []
   const script = join(__dirname, 'server.js')
   const server = new Program(
     [
       ...[options.load, 'exec', '--cpu', String(options.serverCpu), '--'],
-      ...[process.execPath, script, one.id, target],
+      ...[process.execPath, ...preload, script, one.id, target],
     ],
     env,
   )
   try {
     const ready = JSON.parse(await server.firstLine(START_DEADLINE_MS)) as Ready
-    if (ready.driver.name !== target) {
+    if (ready.driver.name !== driver) {
       throw new Error(
-        `driver '${target}' was asked for, '${ready.driver.name}' runs: ${ready.driver.reason || 'no reason given'}`,
+        `driver '${driver}' was asked for, '${ready.driver.name}' runs: ${ready.driver.reason || 'no reason given'}`,
       )
     }
     return { server, ready }

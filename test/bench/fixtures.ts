@@ -44,7 +44,7 @@ export const MACHINE: Machine = {
 
 /** Every case with three rounds; the drivers use 0.6 and 0.85 of node:net's CPU per operation. */
 export function makeRun(): Run {
-  const share: Record<Target, number> = { node: 1, uring: 0.6, epoll: 0.85 }
+  const share: Record<Target, number> = { node: 1, uring: 0.6, epoll: 0.85, register: 0.6 }
   const rounds = (factor: number): Outcome[] =>
     [0.95, 1, 1.1].map((mood) => ({
       trial: makeTrial({
