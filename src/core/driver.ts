@@ -18,6 +18,9 @@ import { Arena } from './arena'
 import { invariant, systemError } from './errors'
 import { runTicks } from './ticks'
 
+/** From so many completions in a batch on, their sends are gathered. */
+const gatheredMin = 4
+
 const SLOT_MASK = (1 << SLOT_BITS) - 1
 
 /** The families of stream sockets. */
@@ -203,9 +206,8 @@ export class Driver {
   }
 
   /**
-   * Whether a batch of several completions is being delivered: what they command goes out together at its end. Alone, a
-   * completion has nobody to share the submission with. Not inside native calls: Node's HTTP expects of what it writes
-   * there that it has ended when it next looks.
+   * Whether a batch of many completions is being delivered: what they send goes out together at its end, while the kernel's
+   * code for it stays in the cache. Of few, each is sent at once, and its end is told as early as with libuv.
    */
   get isGathering(): boolean {
     return this.#isGathering
@@ -239,9 +241,9 @@ export class Driver {
   }
 
   #dispatch(): number {
-    this.#isGathering = this.#completions[0]! > 1
+    this.#isGathering = this.#completions[0]! >= gatheredMin
     const answer = this.#deliver()
-    this.#isGathering = false
+    if (answer === Dispatched.done) this.#isGathering = false
     return answer
   }
 
@@ -275,7 +277,7 @@ export class Driver {
       }
     }
     this.#hasNativeCall = false
-    const isLast = index >= count && this.#afterNativeCall === undefined
+    const isLast = index >= count && this.#afterNativeCall === undefined && !this.#isGathering
     return isLast ? Dispatched.call : Dispatched.callAndReturn
   }
 

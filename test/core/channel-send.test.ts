@@ -797,19 +797,31 @@ describe('in a batch', () => {
     }
   }
 
-  test('of several completions, what is sent goes out with its commands, at its end', () => {
-    const { kernel, channel, id, seen, driver } = fixture
-    const other = new Recorder()
-    const second = new Channel(driver, kernel.endpoint(), other)
-    second.readStart()
+  /** Delivers one completion for the channel and `count - 1` for others behind it; the last of them is given back. */
+  const deliver = (count: number): Recorder => {
+    const { kernel, channel, id, driver } = fixture
+    const others = Array.from({ length: count - 1 }, () => {
+      const seen = new Recorder()
+      const other = new Channel(driver, kernel.endpoint(), seen)
+      other.readStart()
+      return { seen, other }
+    })
+    const last = others.at(-1)!.seen
     channel.readStart()
     kernel.taken()
     writeOnBytes()
-    other.onEvent = () => {
-      expect(kernel.wire(id)).toBe('')
-    }
-    kernel.deliver(kernel.received(id, 'one'), kernel.received(second.id, 'two'))
-    expect(other.events).toEqual(['bytes two'])
+    last.onEvent = () => last.events.push(`wire '${kernel.wire(id)}'`)
+    kernel.deliver(
+      kernel.received(id, 'one'),
+      ...others.map(({ other }) => kernel.received(other.id, 'other')),
+    )
+    return last
+  }
+
+  test('of many completions, what is sent goes out with its commands, at its end', () => {
+    const { kernel, id, seen, driver } = fixture
+    const last = deliver(4)
+    expect(last.events).toEqual(['bytes other', "wire ''"])
     expect(seen.events).toEqual(['bytes one'])
     kernel.taken()
     kernel.deliver(kernel.sent(id))
@@ -818,26 +830,37 @@ describe('in a batch', () => {
     expect(driver.stats().arenaBytes).toBe(0)
   })
 
-  test('of one completion, what is sent is tried at once', () => {
-    const { kernel, channel, id } = fixture
-    channel.readStart()
-    kernel.taken()
-    writeOnBytes()
+  test('of few completions, what is sent is tried at once', () => {
+    const { kernel, id } = fixture
     kernel.sendNowTakes = (length) => length
-    kernel.deliver(kernel.received(id, 'one'))
-    expect(kernel.wire(id)).toBe('echo')
+    expect(deliver(3).events).toEqual(['bytes other', "wire 'echo'"])
     expect(kernel.isInFlight(id, 'send')).toBe(false)
   })
 
   test('a send after the batch is tried at once again', () => {
+    const { kernel, channel, id, seen } = fixture
+    deliver(4)
+    kernel.taken()
+    kernel.deliver(kernel.sent(id))
+    kernel.sendNowTakes = (length) => length
+    expect(channel.send(Buffer.from(' later'), seen.sending('later'), true)).toBe(Sent.done)
+    expect(kernel.wire(id)).toBe('echo later')
+  })
+
+  test('a native call, also the last of many completions, gathers what it sends', () => {
     const { kernel, channel, id, seen, driver } = fixture
-    const second = new Channel(driver, kernel.endpoint(), new Recorder())
-    second.readStart()
+    const sendsNow = function (this: object): void {
+      channel.send(Buffer.from('from below'), seen.sending('native'), true)
+    }
+    seen.onEvent = (event) => {
+      if (event.startsWith('bytes')) driver.callNative({}, sendsNow, undefined, undefined)
+    }
     channel.readStart()
     kernel.taken()
-    kernel.deliver(kernel.received(id, 'one'), kernel.received(second.id, 'two'))
-    kernel.sendNowTakes = (length) => length
-    expect(channel.send(Buffer.from('later'), seen.sending('later'), true)).toBe(Sent.done)
-    expect(kernel.wire(id)).toBe('later')
+    kernel.deliver(...[1, 2, 3].map(() => kernel.received(id, 'x')), kernel.received(id, 'last'))
+    expect(kernel.wire(id)).toBe('')
+    kernel.taken()
+    kernel.deliver(kernel.sent(id))
+    expect(kernel.wire(id)).toBe('from below')
   })
 })
