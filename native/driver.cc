@@ -15,7 +15,8 @@ namespace uring_net {
 
 namespace {
 
-// Batches per loop turn: bounded, so that timers and other handles get their share.
+// Bounded, so that timers and other handles get their share: rounds of DeliverPosted(), and batches
+// that one poll delivers.
 constexpr int kRoundsPerTurn = 8;
 constexpr int kBatchesPerPoll = 4;
 

@@ -1,10 +1,9 @@
 // A driver as a JavaScript object; see driver_object.h.
 #include "driver_object.h"
 
-#include <algorithm>
 #include <cerrno>
 #include <cmath>
-#include <limits>
+#include <cstdint>
 #include <string>
 #include <utility>
 
@@ -17,29 +16,17 @@ using Info = Napi::CallbackInfo;
 DriverHandle* HandleOf(const Info& info) { return static_cast<DriverHandle*>(info.Data()); }
 Driver* DriverOf(const Info& info) { return HandleOf(info)->driver; }
 
+// Raw calls: every write comes through here. NaN is in no range.
 bool ReadNumber(const Napi::Value& value, double low, double high, double* out) {
-  if (!value.IsNumber()) return false;
-  const double number = value.As<Napi::Number>().DoubleValue();
-  if (!(number >= low && number <= high) || number != std::floor(number)) return false;
-  *out = number;
-  return true;
+  return napi_get_value_double(value.Env(), value, out) == napi_ok && *out >= low && *out <= high &&
+         *out == std::floor(*out);
 }
 
 bool ReadInt(const Napi::Value& value, int32_t* out) {
   double number;
-  if (!ReadNumber(value, std::numeric_limits<int32_t>::min(), std::numeric_limits<int32_t>::max(),
-                  &number)) {
-    return false;
-  }
+  if (!ReadNumber(value, INT32_MIN, INT32_MAX, &number)) return false;
   *out = static_cast<int32_t>(number);
   return true;
-}
-
-bool ReadInt(napi_env env, napi_value value, int32_t* out) {
-  double number;
-  if (napi_get_value_double(env, value, &number) != napi_ok) return false;
-  *out = static_cast<int32_t>(std::clamp<double>(number, INT32_MIN, INT32_MAX));
-  return *out == number;
 }
 
 // Whether a range that is not empty lies in `size` bytes.
@@ -164,30 +151,9 @@ Napi::Value Descriptor(const Info& info) {
   return Number(info, ReadInt(info[0], &id) ? driver->Descriptor(id) : -EINVAL);
 }
 
-// The arguments (id, bytes, offset, length) of offer. False: they are not what they
-// must be.
-bool ReadBytes(const Info& info, int32_t* id, uint8_t** start, uint32_t* count) {
-  int32_t offset, length;
-  if (!ReadInt(info[0], id) || !info[1].IsTypedArray() || !ReadInt(info[2], &offset) ||
-      !ReadInt(info[3], &length)) {
-    return false;
-  }
-  napi_typedarray_type type;
-  size_t size = 0;
-  void* bytes = nullptr;
-  if (napi_get_typedarray_info(info.Env(), info[1], &type, &size, &bytes, nullptr, nullptr) !=
-          napi_ok ||
-      type != napi_uint8_array) {
-    return false;
-  }
-  if (!IsRange(offset, length, size)) return false;
-  *start = static_cast<uint8_t*>(bytes) + offset;
-  *count = static_cast<uint32_t>(length);
-  return true;
-}
-
-// Plain Node-API: every write comes through here.
-napi_value SendNow(napi_env env, napi_callback_info info) {
+// Plain Node-API, as SendBlock: every write comes through here.
+template <int32_t (Driver::*kTake)(int32_t, const uint8_t*, uint32_t)>
+napi_value GiveBytes(napi_env env, napi_callback_info info) {
   napi_value arguments[4];
   size_t count = 4;
   void* data = nullptr;
@@ -197,15 +163,15 @@ napi_value SendNow(napi_env env, napi_callback_info info) {
   void* bytes = nullptr;
   int32_t result = -EINVAL;
   if (napi_get_cb_info(env, info, &count, arguments, nullptr, &data) == napi_ok &&
-      ReadInt(env, arguments[0], &id) &&
+      ReadInt({env, arguments[0]}, &id) &&
       napi_get_typedarray_info(env, arguments[1], &type, &size, &bytes, nullptr, nullptr) ==
           napi_ok &&
-      type == napi_uint8_array && ReadInt(env, arguments[2], &offset) &&
-      ReadInt(env, arguments[3], &length) && IsRange(offset, length, size)) {
+      type == napi_uint8_array && ReadInt({env, arguments[2]}, &offset) &&
+      ReadInt({env, arguments[3]}, &length) && IsRange(offset, length, size)) {
     Driver* driver = static_cast<DriverHandle*>(data)->driver;
     result = driver == nullptr ? -EBADF
-                               : driver->SendNow(id, static_cast<uint8_t*>(bytes) + offset,
-                                                 static_cast<uint32_t>(length));
+                               : (driver->*kTake)(id, static_cast<uint8_t*>(bytes) + offset,
+                                                  static_cast<uint32_t>(length));
   }
   napi_value answer = nullptr;
   napi_create_int32(env, result, &answer);
@@ -219,8 +185,8 @@ napi_value SendBlock(napi_env env, napi_callback_info info) {
   int32_t id, offset, length;
   int32_t result = -EINVAL;
   if (napi_get_cb_info(env, info, &count, arguments, nullptr, &data) == napi_ok &&
-      ReadInt(env, arguments[0], &id) && ReadInt(env, arguments[1], &offset) &&
-      ReadInt(env, arguments[2], &length)) {
+      ReadInt({env, arguments[0]}, &id) && ReadInt({env, arguments[1]}, &offset) &&
+      ReadInt({env, arguments[2]}, &length)) {
     Driver* driver = static_cast<DriverHandle*>(data)->driver;
     result = driver == nullptr ? -EBADF : driver->SendBlock(id, offset, length);
   }
@@ -234,16 +200,6 @@ Napi::Value Unsent(const Info& info) {
   Driver* driver = DriverOf(info);
   if (driver == nullptr) return Number(info, -EBADF);
   return Number(info, ReadInt(info[0], &id) ? driver->Unsent(id) : -EINVAL);
-}
-
-Napi::Value Offer(const Info& info) {
-  int32_t id;
-  uint8_t* start;
-  uint32_t count;
-  Driver* driver = DriverOf(info);
-  if (driver == nullptr) return Number(info, -EBADF);
-  if (!ReadBytes(info, &id, &start, &count)) return Number(info, -EINVAL);
-  return Number(info, driver->Offer(id, start, count));
 }
 
 Napi::Value View(const Info& info) {
@@ -357,9 +313,11 @@ Napi::Value MakeDriverObject(Napi::Env env, DriverHandle* handle) {
   object.Set("name", Napi::Function::New<Name>(env, "name", handle));
   object.Set("fd", Napi::Function::New<Descriptor>(env, "fd", handle));
   object.Set("unsent", Napi::Function::New<Unsent>(env, "unsent", handle));
-  object.Set("offer", Napi::Function::New<Offer>(env, "offer", handle));
-  const std::pair<const char*, napi_callback> plain[] = {{"sendNow", SendNow},
-                                                         {"sendBlock", SendBlock}};
+  const std::pair<const char*, napi_callback> plain[] = {
+      {"sendNow", GiveBytes<&Driver::SendNow>},
+      {"sendBlock", SendBlock},
+      {"offer", GiveBytes<&Driver::Offer>},
+  };
   for (const auto& [name, callback] : plain) {
     napi_value function = nullptr;
     napi_create_function(env, name, NAPI_AUTO_LENGTH, callback, handle, &function);

@@ -15,6 +15,7 @@ namespace {
 constexpr uint32_t kSubmissionFloor = 8;
 constexpr uint32_t kCompletionFloor = 16;
 constexpr int kDrainStepMs = 50;
+constexpr useconds_t kGiveBackUs = 20000;
 // Large buffers waste nothing when they are consumed incrementally; whole ones are sized for one
 // typical segment train.
 constexpr uint32_t kIncrementalBufferBytes = 64 * 1024;
@@ -46,7 +47,9 @@ int64_t NowMs() {
 
 // --- set-up ---
 
-int UringDriver::SetupRing() {
+// Rings and registered buffers count against RLIMIT_MEMLOCK on many kernels: what fits of the ring
+// may leave no room for the pool, so both are tried with each size.
+int UringDriver::SetupRing(uint32_t submission, uint32_t completion) {
   // COOP_TASKRUN spares the interrupt on every completion and TASKRUN_FLAG says when there is work
   // to run (both 5.19); SINGLE_ISSUER (6.0) spares locking. DEFER_TASKRUN is not among them: a
   // libuv loop that sleeps on the ring's descriptor is not woken by deferred work.
@@ -55,8 +58,6 @@ int UringDriver::SetupRing() {
                                        : IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG) |
       (options_.disable & kSingleIssuer ? 0 : IORING_SETUP_SINGLE_ISSUER);
   const unsigned ladder[] = {wanted, wanted & ~IORING_SETUP_SINGLE_ISSUER, 0};
-  uint32_t submission = std::max(options_.submission_entries, kSubmissionFloor);
-  uint32_t completion = std::max(options_.completion_entries, submission);
   size_t step = 0;
   for (;;) {
     io_uring_params params = {};
@@ -77,16 +78,8 @@ int UringDriver::SetupRing() {
       if (step == 0) features_ |= kMultishotReceive;
       return 0;
     }
-    if (error == -EINVAL && step + 1 < std::size(ladder)) {
-      ++step;
-    } else if (error == -ENOMEM &&
-               (submission > kSubmissionFloor || completion > kCompletionFloor)) {
-      // Rings count against RLIMIT_MEMLOCK on many kernels.
-      submission = std::max(submission / 2, kSubmissionFloor);
-      completion = std::max({completion / 2, kCompletionFloor, submission});
-    } else {
-      return error;
-    }
+    if (error != -EINVAL || step + 1 == std::size(ladder)) return error;
+    ++step;
   }
 }
 
@@ -110,17 +103,31 @@ int UringDriver::SetupPool() {
                         false);
 }
 
+int UringDriver::SetupRingAndPool(uint32_t submission, uint32_t completion) {
+  features_ = 0;
+  int error = SetupRing(submission, completion);
+  if (error != 0) return error;
+  error = SetupPool();
+  if (error == 0) return 0;
+  io_uring_queue_exit(&ring_);
+  // A ring's memory is given back by a kernel worker, a moment after its descriptor is closed.
+  if (error == -ENOMEM) usleep(kGiveBackUs);
+  return error;
+}
+
 int UringDriver::Setup() {
   if (options_.disable & kBufferRing) return -EOPNOTSUPP;
-  int error = SetupRing();
+  uint32_t submission = std::max(options_.submission_entries, kSubmissionFloor);
+  uint32_t completion = std::max(options_.completion_entries, submission);
+  int error = SetupRingAndPool(submission, completion);
+  while (error == -ENOMEM && (submission > kSubmissionFloor || completion > kCompletionFloor)) {
+    submission = std::max(submission / 2, kSubmissionFloor);
+    completion = std::max({completion / 2, kCompletionFloor, submission});
+    error = SetupRingAndPool(submission, completion);
+  }
   if (error != 0) return error;
   // A forked child would share the rings' pages.
   io_uring_ring_dontfork(&ring_);
-  error = SetupPool();
-  if (error != 0) {
-    io_uring_queue_exit(&ring_);
-    return error;
-  }
   // Both came with 5.19.
   features_ |= kBufferRing | kMultishotAccept;
   features_ &= ~options_.disable;

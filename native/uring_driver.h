@@ -44,7 +44,8 @@ class UringDriver final : public Driver {
   // [kRepeatCancel, id, op]
   static constexpr int32_t kRepeatCancel = kOwnCommand;
 
-  int SetupRing();
+  int SetupRingAndPool(uint32_t submission, uint32_t completion);
+  int SetupRing(uint32_t submission, uint32_t completion);
   int SetupPool();
   io_uring_sqe* NextEntry();
   void Track(io_uring_sqe* sqe, const Slot& slot, int32_t op);

@@ -7,6 +7,7 @@ import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
+import { bundle } from './lib/bundle.mjs'
 import { buildAddon, builds, isBuilt, npmCli } from './lib/native.mjs'
 import { main, mustRun, root, say, SetupError, step } from './lib/process.mjs'
 import { filesBelow, hashOf, isStamped, writeStamp } from './lib/stamp.mjs'
@@ -74,7 +75,8 @@ async function compileAddon() {
 
 function distHash() {
   const files = [...filesBelow(compiled, /\.ts$/), 'tsconfig.json', 'tsconfig.build.json']
-  return hashOf([...files, 'package-lock.json'])
+  const scripts = ['scripts/lib/bundle.mjs', 'scripts/lib/source-map.mjs']
+  return hashOf([...files, ...scripts, 'package-lock.json'])
 }
 
 async function compileTypeScript() {
@@ -87,6 +89,7 @@ async function compileTypeScript() {
     ]),
   )
   removeOrphans()
+  bundle()
   writeStamp(distStamp, hash)
 }
 

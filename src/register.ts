@@ -1,15 +1,12 @@
 /**
  * `node --import uring-net/register app.js`: from now on the sockets and servers of this thread that are built on net.Socket
  * and net.Server (net, http, https, http2, tls, fetch) run on the active driver. Changes members of two prototypes and no
- * export, so it does not matter how a program imports them. Prints nothing; with the driver 'node' it does nothing.
+ * export, so it does not matter how a program imports them. Prints nothing; with the driver 'node' it does and loads nothing.
  */
-import * as net from 'node:net'
-import { installHandOver } from './adapters/hand-over'
-import { installServerMembers } from './adapters/net-server'
-import { installSocketMembers } from './adapters/socket-members'
-import { takeTlsClients } from './adapters/tls-client'
+if (process.env['URING_NET_DRIVER'] !== 'node') {
+  // eslint-disable-next-line @typescript-eslint/no-require-imports -- not even node:net is loaded for nothing
+  const adapter = require('./adapters/whole-thread') as typeof import('./adapters/whole-thread')
+  adapter.takeWholeThread()
+}
 
-installSocketMembers(net.Socket.prototype)
-installServerMembers()
-takeTlsClients()
-installHandOver()
+export {}

@@ -3,14 +3,12 @@
  * connection at a time (round robin). Duplicates the descriptor and closes Node's handle for it, which nobody has started
  * reading from, so nothing is lost; when that fails, Node's handle goes on.
  */
-import { active } from '../core/active'
-import { internals, missing } from './node-internals'
+import { internals } from './node-internals'
 import type { NodeHandle } from './node-internals'
 import { PipeServerHandle, ServerHandle, TcpServerHandle } from './server-handle'
 import type { OnConnection } from './server-handle'
+import { driver } from './socket-driver'
 import { PipeHandle, TcpHandle } from './socket-handles'
-
-const driver = missing === undefined ? active.driver : undefined
 
 export function isClusterWorker(): boolean {
   // Only who has a channel to a parent can be one; only then the module is loaded already.

@@ -6,12 +6,11 @@
  */
 import type { ChildProcess } from 'node:child_process'
 import { subscribe } from 'node:diagnostics_channel'
-import * as net from 'node:net'
-import { active } from '../core/active'
+import net from 'node:net'
 import { systemError } from '../core/errors'
-import { missing } from './node-internals'
 import type { NodeHandle } from './node-internals'
 import { ServerHandle } from './server-handle'
+import { driver } from './socket-driver'
 import { StreamHandle } from './stream-handle'
 import type { SocketInternals } from './stream-handle'
 import { installTransfer } from './transfer'
@@ -48,7 +47,7 @@ let isInstalled = false
 
 /** From now on what this thread sends to other processes is converted. Once; does nothing without a driver. */
 export function installHandOver(): void {
-  if (isInstalled || missing !== undefined || active.driver === undefined) return
+  if (isInstalled || driver === undefined) return
   isInstalled = true
   installTransfer()
   convertOn(process as unknown as Channel)

@@ -5,12 +5,12 @@
  */
 import { channel } from 'node:diagnostics_channel'
 import * as net from 'node:net'
-import { active } from '../core/active'
-import { internals, missing } from './node-internals'
+import { internals } from './node-internals'
 import { Socket, inherit } from './net-socket'
 import { adoptConnection, adoptServer, isClusterWorker, isShared } from './cluster-worker'
 import { PipeServerHandle, ServerHandle, TcpServerHandle } from './server-handle'
 import type { OnConnection } from './server-handle'
+import { driver } from './socket-driver'
 
 /** net.js's setupListenHandle; a path has port -1 and addressType -1. */
 type Listen2 = (
@@ -39,7 +39,6 @@ interface ServerInternals extends net.Server {
 
 /** net.js's listen, where the handle comes from. */
 const base = (net.Server.prototype as ServerInternals)._listen2
-const driver = missing === undefined ? active.driver : undefined
 
 /** For servers of a program that was never told: what they accept are net.Sockets, which are on the driver themselves. */
 const listenEverywhere: Listen2 = function (...args) {

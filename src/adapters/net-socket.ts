@@ -3,7 +3,7 @@
  * nothing changed. Like Node's own it can be called without `new` and inherited from the old way, so it is no class.
  */
 import { channel } from 'node:diagnostics_channel'
-import * as net from 'node:net'
+import net from 'node:net'
 import { installSocketMembers, normalizeArgs } from './socket-members'
 
 function construct(this: unknown, options?: net.SocketConstructorOpts): net.Socket | undefined {

@@ -4,7 +4,7 @@
  * nothing in Node.
  */
 import { closeSync } from 'node:fs'
-import * as net from 'node:net'
+import net from 'node:net'
 import { Duplex } from 'node:stream'
 
 /** Node's native stream whose two ends are JavaScript: TLS, HTTP/2 and the HTTP parser attach to it as to a TCP handle. */

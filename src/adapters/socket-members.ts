@@ -4,10 +4,10 @@
  * this package's Socket, and in register mode on net.Socket's own. Presents E1 by leaving everything else to Node; with the
  * driver 'node' nothing is installed.
  */
-import * as net from 'node:net'
-import { active } from '../core/active'
+import net from 'node:net'
 import type { SendEntry } from '../core/channel'
-import { internals, missing } from './node-internals'
+import { internals } from './node-internals'
+import { driver } from './socket-driver'
 import { PipeHandle, TcpHandle } from './socket-handles'
 import { StreamHandle, isOurs, sentAhead } from './stream-handle'
 import type { SocketInternals } from './stream-handle'
@@ -44,7 +44,6 @@ interface SocketPrototype {
 const pathBytesMax = 108
 
 const { reinitializeHandle } = internals
-const driver = missing === undefined ? active.driver : undefined
 
 /** Node's own members, as they are before anything is installed. */
 const base = ((): SocketPrototype => {
@@ -68,7 +67,7 @@ const base = ((): SocketPrototype => {
 
 const members = {
   /** Happy eyeballs gives a socket a fresh TCP handle for each address: ours in its place. */
-  [reinitializeHandle](this: net.Socket, handle: object): void {
+  [reinitializeHandle](handle) {
     // One with a descriptor has come from another thread.
     if (!(handle instanceof internals.TCP) || handle.fd >= 0) {
       base[reinitializeHandle]!.call(this, handle)
@@ -79,13 +78,7 @@ const members = {
   },
 
   /** Both _write and _writev come here. Same signature in Node 20 to 26. */
-  _writeGeneric(
-    this: net.Socket,
-    isWritev: boolean,
-    data: unknown,
-    encoding: BufferEncoding,
-    callback: Callback,
-  ): void {
+  _writeGeneric(isWritev, data, encoding, callback) {
     const socket = this as unknown as SocketInternals
     const handle = socket._handle
     const ahead = handle === null ? sentAhead.get(this) : undefined
@@ -108,21 +101,21 @@ const members = {
   },
 
   /** What Writable still holds would have been with the kernel on node:net, whose small writes do not wait (W6). */
-  _destroy(this: net.Socket, error: Error | null, callback: Callback): void {
+  _destroy(error, callback) {
     const { _handle: handle } = this as unknown as SocketInternals
     if (handle instanceof StreamHandle) handle.onFlush()
     base._destroy.call(this, error, callback)
   },
 
   /** As Node's, which asks for a handle of its TCP class. */
-  resetAndDestroy(this: net.Socket): net.Socket {
+  resetAndDestroy() {
     const { _handle: handle } = this as unknown as SocketInternals
     if (!(handle instanceof TcpHandle)) return base.resetAndDestroy.call(this)
     if (this.connecting) this.once('connect', () => base._reset.call(this))
     else base._reset.call(this)
     return this
   },
-}
+} satisfies Partial<SocketPrototype>
 
 function connectOf(prototype: { write?: unknown }): SocketPrototype['connect'] {
   return function connect(this: net.Socket, ...args: unknown[]): net.Socket {

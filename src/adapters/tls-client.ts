@@ -8,9 +8,9 @@
  * tls is not loaded for it: that costs milliseconds which most programs need not pay, and what is loaded before the
  * program cannot be prepared by it any more.
  */
-import * as net from 'node:net'
-import { active } from '../core/active'
-import { internals, missing } from './node-internals'
+import net from 'node:net'
+import { internals } from './node-internals'
+import { driver } from './socket-driver'
 import { PipeHandle, TcpHandle } from './socket-handles'
 import { StreamHandle } from './stream-handle'
 import type { SocketInternals } from './stream-handle'
@@ -26,8 +26,6 @@ type WrapHandle = (
   handle: object | undefined,
   isActive: boolean,
 ) => object
-
-const driver = missing === undefined ? active.driver : undefined
 
 let isInstalled = false
 let takesClients = false

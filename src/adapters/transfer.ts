@@ -3,7 +3,7 @@
  * its own TCP handles; it is given one over a second descriptor for the same socket, and ours gives the connection up.
  * Owns that copy until Node has taken it. What has been read from or written to is left to Node, which refuses it.
  */
-import * as net from 'node:net'
+import net from 'node:net'
 import { internals } from './node-internals'
 import type { NodeHandle } from './node-internals'
 import { ServerHandle } from './server-handle'
@@ -52,36 +52,41 @@ function installOn(prototype: object): void {
   define(transfer, function () {
     const ours = this._handle
     const copy = copies.get(this)
-    if (copy === undefined) return baseTransfer!.call(this)
+    // The message's getters, which ran since, may have written to it or closed it.
+    if (copy === undefined || !isFresh(ours)) return baseTransfer!.call(this)
     copies.delete(this)
-    this._handle = copy
-    const answer = baseTransfer!.call(this)
+    const answer = withHandle(this, copy, baseTransfer!)
     if (ours instanceof ServerHandle) ours.close()
-    else (ours as StreamHandle).giveUp()
+    else ours.giveUp()
     return answer
   })
 }
 
+/** Calls `member` while the holder has the copy, which it may take. One that throws has not. */
 function withHandle(holder: Holder, copy: NodeHandle, member: Member): unknown {
   const ours = holder._handle
   holder._handle = copy
   try {
-    return member.call(holder)
+    const answer = member.call(holder)
+    if (holder._handle === copy) holder._handle = ours
+    return answer
   } catch (error) {
+    holder._handle = ours
     copy.close()
     throw error
-  } finally {
-    holder._handle = ours
   }
 }
 
 /** Node's handle for the same TCP socket; undefined for what Node would refuse, too. */
 function copyOf(handle: unknown): NodeHandle | undefined {
-  if (!(handle instanceof StreamHandle) && !(handle instanceof ServerHandle)) return undefined
-  const isFresh = !(handle instanceof StreamHandle) || handle.bytesRead + handle.bytesWritten === 0
-  if (!isFresh) return undefined
+  if (!isFresh(handle)) return undefined
   const copy = handle.copyForNode()
   return copy instanceof internals.TCP ? copy : undefined
+}
+
+function isFresh(handle: unknown): handle is StreamHandle | ServerHandle {
+  if (handle instanceof StreamHandle) return handle.bytesRead + handle.bytesWritten === 0
+  return handle instanceof ServerHandle
 }
 
 function symbolOn(prototype: object, description: string): symbol | undefined {

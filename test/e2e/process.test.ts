@@ -4,7 +4,7 @@
  * output must be the same.
  */
 import { join } from 'node:path'
-import { library, run } from './program'
+import { dist, library, run } from './program'
 import { drivers } from './subjects'
 
 /** The program must print, and exit with, on each driver what it does on node:net. */
@@ -158,11 +158,42 @@ test.each(drivers)(
   },
 )
 
+// The tick runs when the scope of Node's write call ends, which then takes the write for failed and forgets it: to end it
+// would crash the process.
+test.each(drivers)(
+  '%s: a tick that throws while HTTP/2 writes, below a listener that throws, leaves the process up',
+  async (driver) => {
+    const { stdout, code } = await run(
+      driver,
+      `const http2 = require('node:http2'); let ticks = 0;
+     process.on('uncaughtException', (error) => { if (error.message === 'tick') ticks++ });
+     const server = net.attach(http2.createServer()); server.on('session', (session) => session.on('error', () => {}));
+     server.on('stream', (stream) => { stream.on('error', () => {}); process.nextTick(() => { throw new Error('tick') }); stream.respond(); stream.end('x'.repeat(50000)); throw new Error('listener') });
+     server.listen(0, '127.0.0.1', () => { const session = http2.connect('http://127.0.0.1:' + server.address().port); session.on('error', () => {});
+       let left = 10; for (let i = 0; i < 10; i++) { const stream = session.request(); stream.on('error', () => {}).resume(); stream.on('close', () => { if (--left > 0) return; console.log('all', ticks > 0); session.close(); server.close() }) } })`,
+    )
+    expect({ stdout, code }).toEqual({ stdout: 'all true\n', code: 0 })
+  },
+)
+
 test('a forced driver that cannot run throws at load with the reason', async () => {
   const { stderr, code } = await run('no-such-driver', '')
   expect(code).not.toBe(0)
   expect(stderr).toContain('ERR_URING_DRIVER')
   expect(stderr).toContain("URING_NET_DRIVER is 'no-such-driver'")
+})
+
+test('a forced driver throws also under a program that was never told, when Node lacks what sockets need', async () => {
+  const lacking =
+    'data:text/javascript,import net from "node:net"; delete net.Server.prototype._listen2'
+  const flags = ['--import', lacking, '--import', join(dist, 'src', 'register.js')]
+  const runOn = (driver: string) =>
+    run('node:net', `console.log('up')`, { flags, env: { URING_NET_DRIVER: driver } })
+  const forced = await runOn('epoll')
+  expect(forced.code).not.toBe(0)
+  expect(forced.stderr).toContain('ERR_URING_DRIVER')
+  expect(forced.stderr).toContain('no Server.prototype._listen2')
+  expect(await runOn('auto')).toEqual({ stdout: 'up\n', stderr: '', code: 0 })
 })
 
 test('without an addon a forced driver throws, and auto passes node:net through and says why', async () => {

@@ -1,5 +1,6 @@
 /** Who is told of a reset, and who of an end: the peer of a connection that is closed, and the receiver of one that was. */
 import type * as net from 'node:net'
+import type { DriverKind } from '../../src/core/binding'
 import { check, closeRigs, collect, emitted, errno, kinds, makeRig } from './rig'
 import type { Rig } from './rig'
 
@@ -17,6 +18,17 @@ async function ownPair(rig: Rig): Promise<{ id: number; peer: number }> {
     rig.completion('connect', peer),
   ])
   return { id: check('accept', accepted.result), peer }
+}
+
+/** A connection with a send in flight that the peer, which does not read, leaves no room for. */
+async function blockedPair(kind: DriverKind): Promise<{ rig: Rig; id: number; peer: net.Socket }> {
+  const blockedBytes = 16 << 20
+  const rig = makeRig(kind, { arenaBytes: blockedBytes })
+  const { id, peer } = await rig.pair(false)
+  peer.pause()
+  rig.command('send', id, 0, blockedBytes)
+  rig.driver.submit()
+  return { rig, id, peer }
 }
 
 /** The peer's FIN, then its RST, both arrived. */
@@ -130,12 +142,7 @@ describe.each(kinds)('%s: receiving', (kind) => {
   })
 
   test('a reset that cut a waiting send short is a reset for the receive', async () => {
-    const blockedBytes = 16 << 20
-    const rig = makeRig(kind, { arenaBytes: blockedBytes })
-    const { id, peer } = await rig.pair(false)
-    peer.pause()
-    rig.command('send', id, 0, blockedBytes)
-    rig.driver.submit()
+    const { rig, id, peer } = await blockedPair(kind)
     await reset(peer)
     expect((await rig.completion('send', id)).result).toBeLessThan(0)
     rig.command('receive', id)
@@ -143,12 +150,7 @@ describe.each(kinds)('%s: receiving', (kind) => {
   })
 
   test('an end that a reset followed stays an end, when the reset cut a waiting send short', async () => {
-    const blockedBytes = 16 << 20
-    const rig = makeRig(kind, { arenaBytes: blockedBytes })
-    const { id, peer } = await rig.pair(false)
-    peer.pause()
-    rig.command('send', id, 0, blockedBytes)
-    rig.driver.submit()
+    const { rig, id, peer } = await blockedPair(kind)
     await endAndReset(peer)
     const sent = await rig.completion('send', id)
     rig.command('receive', id)

@@ -1,20 +1,10 @@
 /** A run held against plain Node, and what is refused as a measure. */
 import type { Run } from './comparison'
 import { applicable, compare } from './comparison'
-import type { Baseline, Circumstances, Outcome } from './records'
+import { circumstances } from './fixtures'
+import type { Baseline, Outcome } from './records'
 import { checkBaseline, checkExpectations, differences } from './records'
 import { baselineReport, comparisonReport } from './report'
-
-const circumstances: Circumstances = {
-  node: '24.12.0',
-  suite: '24.12.0',
-  fingerprint: '0123456789ab',
-  kernel: '6.1',
-  namespaces: true,
-  helpers: 'openssl-cli h2load',
-  root: true,
-  date: '2026-01-02',
-}
 
 const NET = 'parallel/test-net-a.js'
 const HTTP = 'parallel/test-http-a.js'

@@ -2,24 +2,16 @@
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { toDocument } from './document'
+import { circumstances } from './fixtures'
 import type { Result } from './records'
 import { readExpectations, readResults } from './records'
 
 const TEST = 'parallel/test-net-a.js'
 
 function makeResult(changes: Partial<Result> & { node?: string } = {}): Result {
-  const { node = '24.12.0', ...rest } = changes
+  const { node = circumstances.node, ...rest } = changes
   return {
-    circumstances: {
-      node,
-      suite: '24.12.0',
-      fingerprint: '0123456789ab',
-      kernel: '6.1',
-      namespaces: true,
-      helpers: 'openssl-cli h2load',
-      root: true,
-      date: '2026-01-02',
-    },
+    circumstances: { ...circumstances, node },
     driver: 'uring',
     areas: {
       net: { baseline: 161, passes: 160, expected: 0 },

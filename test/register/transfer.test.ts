@@ -52,7 +52,56 @@ const transfer = `
     })
   }`
 
+/** Getters of a message run between the two steps of a transfer. What they make of a socket or server, Node refuses. */
+const changed = `
+  const { MessageChannel } = require('worker_threads')
+  const net = require('net')
+  const { port1, port2 } = new MessageChannel()
+  port2.unref()
+  const post = (what, moved, change) => {
+    try { port1.postMessage({ get first() { change(); return 0 }, moved }, [moved]); say(what, 'done') } catch (error) { say(what, error.code) }
+  }
+  const changes = [
+    ['encoding', (socket) => socket.setEncoding('latin1')],
+    ['written', (socket) => socket.write('before ')],
+    ['ended', (socket) => socket.end('the end')],
+    ['destroyed', (socket) => socket.destroy()],
+    ['throws', () => { throw new Error('no message') }],
+  ]
+  const server = net.createServer({ pauseOnConnect: true }, (socket) => {
+    const [what, change] = changes.shift()
+    post(what, socket, () => change(socket))
+    socket.on('data', (data) => socket.writable && socket.end(data)).resume()
+    socket.on('close', () => ended('server', socket.bytesRead))
+  })
+  const talk = () => {
+    let text = ''
+    const socket = net.connect(server.address().port, '127.0.0.1', () => socket.write('there and back'))
+    socket.on('data', (data) => (text += data)).on('end', () => socket.end()).on('error', () => {})
+    socket.on('close', () => ended('client', text))
+  }
+  const ends = []
+  const ended = (...end) => {
+    if (ends.push(end.join(' ')) % 2 === 1) return
+    say(ends.splice(0).sort().join(', '))
+    if (changes.length > 0) return talk()
+    say(carried(20))
+    post('server', server, () => server.close(() => say('closed')))
+    if (server.listening) server.close()
+    port1.close()
+  }
+  server.listen(0, '127.0.0.1', talk)`
+
 describe.each(nodes)('%s', (node) => {
+  test.each(drivers)(
+    '%s: what a message changes in what it moves, Node refuses',
+    async (driver) => {
+      const oracle = await run('plain', program(changed), { node })
+      expect({ ...oracle, stdout: '' }).toEqual({ stdout: '', stderr: '', code: 0, signal: null })
+      expect(await run(driver, program(changed), { node })).toEqual(oracle)
+    },
+  )
+
   /** In Node 24 and later sockets and servers can be; before, and in other states, Node's own errors tell. */
   test.each(drivers)(
     '%s: what is posted to a worker thread is taken as Node takes it',
