@@ -2,13 +2,13 @@
  * A channel as the `_handle` of a net.Socket: what net.js, TLSWrap, Http2Session and HTTPParser call. Presents W1-W6,
  * C1-C4, R1-R3 and E1-E2 to them. Owns the channel. It is a real native stream (JSStream), so native consumers attach to
  * it directly, and it has a short path for the common case that nobody native is attached: bytes are pushed to the
- * socket and writes are taken from it without crossing into native code.
+ * socket without crossing into native code, and writes are taken from it without Node's write wraps.
  *
  * It never decides when to read, write or close: Node's own stream code does.
  */
 import { AsyncResource } from 'node:async_hooks'
 import type { Socket } from 'node:net'
-import { Channel, Sent } from '../core/channel'
+import { Channel, Sent, encoded } from '../core/channel'
 import type { ChannelHandler, SendEntry, SendRequest } from '../core/channel'
 import type { Driver, SocketFamily } from '../core/driver'
 import { Errno, systemError } from '../core/errors'
@@ -83,7 +83,8 @@ class NativeWrite implements SendRequest {
   }
 }
 
-const writeWrapOptions = { requireManualDestroy: true }
+/** Of all async resources here: their end is told, not left to the collector. */
+const manualDestroy = { requireManualDestroy: true }
 
 /** A write taken from the socket directly. */
 class SocketWrite implements SendRequest, WriteRequest {
@@ -99,7 +100,7 @@ class SocketWrite implements SendRequest, WriteRequest {
 
   /** The kernel has not taken all of it: onSent follows. */
   onPending(): void {
-    this.#resource = new AsyncResource('WRITEWRAP', writeWrapOptions)
+    this.#resource = new AsyncResource('WRITEWRAP', manualDestroy)
   }
 
   onSent(status: number): void {
@@ -120,9 +121,8 @@ class SentAhead implements SendRequest {
 
   constructor(channel: Channel, entries: readonly SendEntry[]) {
     this.#left = entries.length
-    for (const { chunk, encoding } of entries) {
-      const bytes = typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk
-      const status = channel.send(bytes, this, false)
+    for (const entry of entries) {
+      const status = channel.send(encoded(entry), this, false)
       if (status < 0) this.onSent(status)
     }
   }
@@ -187,10 +187,9 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
     super()
     this.driver = driver
     this.#type = type
-    const options = { requireManualDestroy: true }
     this.#resource = new AsyncResource(
       type,
-      triggerAsyncId === undefined ? options : { ...options, triggerAsyncId },
+      triggerAsyncId === undefined ? manualDestroy : { ...manualDestroy, triggerAsyncId },
     )
     // JSStream aborts the process when it has something to emit and no function to call.
     this.onread = noop
@@ -249,7 +248,7 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
   /** http's agent gives an idle socket to another request: what comes belongs to that one's context. */
   asyncReset(): void {
     this.#resource.emitDestroy()
-    this.#resource = new AsyncResource(this.#type, { requireManualDestroy: true })
+    this.#resource = new AsyncResource(this.#type, manualDestroy)
   }
 
   // --- receiving ------------------------------------------------------------------------------------------------
@@ -445,9 +444,8 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
     const entries = socket.writableBuffer ?? []
     if (entries.length === 0) return
     this.#isFlushed = true
-    for (const { chunk, encoding } of entries) {
-      const bytes = typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk
-      if (channel.send(bytes, ignored, false) < 0) return
+    for (const entry of entries) {
+      if (channel.send(encoded(entry), ignored, false) < 0) return
     }
   }
 
@@ -473,7 +471,7 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
   shutdown(request: ShutdownRequest): number {
     const { channel } = this
     if (channel === undefined) return Errno.ENOTCONN
-    const resource = new AsyncResource('SHUTDOWNWRAP', { requireManualDestroy: true })
+    const resource = new AsyncResource('SHUTDOWNWRAP', manualDestroy)
     return channel.shutdown({
       onShutdown(status) {
         resource.emitDestroy()
@@ -523,7 +521,7 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
   protected opened(_channel: Channel): void {}
 
   protected start(request: ConnectRequest, type: string, address: string, port: number): number {
-    const resource = new AsyncResource(type, { requireManualDestroy: true })
+    const resource = new AsyncResource(type, manualDestroy)
     return this.channel!.connect(address, port, (status) => {
       resource.emitDestroy()
       // net.js drops oncomplete of an attempt that timed out.

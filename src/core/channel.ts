@@ -14,7 +14,7 @@ import type { SendEntry, SendRequest, ShutdownRequest } from './send-side'
 
 export type { SocketName } from './binding'
 export type { ChannelHandler } from './receive-side'
-export { Sent } from './send-side'
+export { Sent, encoded } from './send-side'
 export type { SendEntry, SendRequest, ShutdownRequest } from './send-side'
 
 export class Channel implements Endpoint {

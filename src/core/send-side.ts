@@ -38,6 +38,11 @@ export interface SendEntry {
   encoding: BufferEncoding
 }
 
+/** The bytes of an entry. */
+export function encoded({ chunk, encoding }: SendEntry): Uint8Array {
+  return typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk
+}
+
 /** A send that waits for the one in flight. */
 type WaitingSend =
   /** A copy that only this side knows (W2). */
@@ -160,10 +165,7 @@ export class SendSide {
     }
     const block = this.#blockFor(total)
     if (block < 0) {
-      const chunks = entries.map(({ chunk, encoding }) =>
-        typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk,
-      )
-      return this.send(Buffer.concat(chunks), request, true)
+      return this.send(Buffer.concat(entries.map(encoded)), request, true)
     }
     let at = block
     for (const { chunk, encoding } of entries) {
