@@ -24,7 +24,7 @@ const purposes = {
 
 const npmStamp = 'node_modules/.cache/uring-net.stamp'
 const distStamp = 'dist/.stamp'
-const compiled = ['src', 'bench', 'examples']
+const compiled = ['src', 'bench', 'examples', 'test/compat']
 
 /** Does everything that is missing for the purpose; a second run of ours at the same time waits. */
 export async function setup(purpose) {

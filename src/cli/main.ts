@@ -5,11 +5,12 @@
  */
 import type { Command } from './command'
 import { UsageError } from './command'
+import { conformance } from './conformance'
 import { doctor } from './doctor'
 import { run } from './run'
 import { packageVersion } from './version'
 
-const commands: Record<string, Command> = { run, doctor }
+const commands: Record<string, Command> = { run, doctor, conformance }
 
 function help(): string {
   const entries = Object.entries(commands)

@@ -17,9 +17,9 @@ const recorded = [
 ] as const
 
 export interface TraceEntry {
-  /** Milliseconds since the pair was made. */
+  /** Milliseconds since the check began. */
   ms: number
-  /** 'a', 'b', or '' for the check itself. */
+  /** 'a', 'b', 'a2', 'b2' of the second pair, …, or '' for the check itself. */
   side: string
   what: string
 }
@@ -111,10 +111,13 @@ export interface Observed extends Pair {
   seenB: Recorder
 }
 
-export function observe(pair: Pair, trace: TraceEntry[]): Observed {
-  const start = performance.now()
+export function observe(
+  pair: Pair,
+  trace: TraceEntry[],
+  { start = performance.now(), suffix = '' } = {},
+): Observed {
   const log = (side: string) => (what: string) => {
-    trace.push({ ms: performance.now() - start, side, what })
+    trace.push({ ms: performance.now() - start, side: side + suffix, what })
   }
   return {
     ...pair,

@@ -5,7 +5,7 @@
 import type { Check, CheckContext, Clocks } from './check'
 import { observe } from './observe'
 import type { TraceEntry } from './observe'
-import type { Capability, Pair, Subject } from './subject'
+import type { Capability, Subject } from './subject'
 
 export const defaultClocks: Clocks = { signalMs: 2000, silenceMs: 60, checkMs: 15_000 }
 
@@ -20,6 +20,8 @@ export type Status =
 export interface Outcome {
   check: Check
   subject: string
+  /** What was asked: the check's requirement or that of its opposite. */
+  requirement: string
   status: Status
   /** For all but 'passed'; of a failure the message. */
   reason: string
@@ -41,13 +43,14 @@ export async function runCheck(
   const start = performance.now()
   const trace: TraceEntry[] = []
   const made: Partial<Outcome> = {}
-  const missing = (check.needs ?? []).filter((need) => subject.capabilities[need] !== true)
-  const run =
-    missing.length === 0 ? check.run.bind(check) : check.opposite?.run.bind(check.opposite)
+  const missing = missingOf(check, subject)
+  const asked = missing.length === 0 ? check : check.opposite
+  const run = asked?.run.bind(asked)
   const finish = (status: Status, reason: string): Outcome => ({
     ...made,
     check,
     subject: subject.name,
+    requirement: (asked ?? check).requirement,
     status,
     reason,
     trace,
@@ -65,6 +68,11 @@ export async function runCheck(
   return known === undefined ? finish('failed', messageOf(error)) : finish('known failure', known)
 }
 
+/** What the check needs and the subject does not declare. */
+export function missingOf(check: Check, subject: Subject): readonly Capability[] {
+  return (check.needs ?? []).filter((need) => subject.capabilities[need] !== true)
+}
+
 function notApplicable(missing: readonly Capability[]): string {
   return `the subject does not declare: ${missing.join(', ')}`
 }
@@ -78,57 +86,96 @@ async function attempt(
 ): Promise<unknown> {
   const undo: (() => Promise<void> | void)[] = []
   const start = performance.now()
-  const uncaught = new Promise<never>((_resolve, reject) => {
-    const onUncaught = (error: unknown): void => reject(error)
-    process.on('uncaughtException', onUncaught)
-    process.on('unhandledRejection', onUncaught)
-    undo.push(() => {
-      process.off('uncaughtException', onUncaught)
-      process.off('unhandledRejection', onUncaught)
-    })
-  })
-  uncaught.catch(() => {})
+  const uncaught = listenForUncaught()
+  /** What the check was given to wait for; it may have given up on some of it. */
+  const waits: Promise<unknown>[] = []
+  const wait = <T>(promise: Promise<T>): Promise<T> => {
+    waits.push(promise)
+    return promise
+  }
+  let pairs = 0
+  let isOver = false
   const context: CheckContext = {
     subject,
     clocks,
     async pair(options) {
-      const pair: Pair = await within(
-        subject.makePair(options),
-        clocks.signalMs,
-        'a connected pair',
-      )
-      undo.push(() => pair.stop())
-      return observe(pair, trace)
-    },
-    after: (step) => void undo.push(step),
-    within: (promise, what) => within(promise, clocks.signalMs, what),
-    async until(holds, what) {
-      const limit = performance.now() + clocks.signalMs
-      while (!holds()) {
-        if (performance.now() > limit) throw new Timeout(`timed out: ${what}`)
-        await new Promise((resolve) => setImmediate(resolve))
+      if (isOver) throw new Error('the check is over')
+      const made = subject.makePair(options)
+      try {
+        const pair = await within(made, clocks.signalMs, 'a connected pair')
+        undo.push(() => pair.stop())
+        pairs++
+        return observe(pair, trace, { start, suffix: pairs === 1 ? '' : String(pairs) })
+      } catch (error) {
+        // One that comes too late is nobody's.
+        made.then((late) => late.stop()).catch(() => {})
+        throw error
       }
     },
+    after: (step) => void undo.push(step),
+    within: (promise, what) => wait(within(promise, clocks.signalMs, what)),
+    until: (holds, what) => wait(until(holds, clocks.signalMs, what)),
     silence: () => new Promise((resolve) => setTimeout(resolve, clocks.silenceMs)),
     note: (what) => void trace.push({ ms: performance.now() - start, side: '', what }),
   }
   let failure: unknown
   try {
     const ran = within(run(context), clocks.checkMs, 'the check as a whole')
-    await Promise.race([ran, uncaught])
+    await Promise.race([ran, uncaught.happens])
     // What the check did may throw in the ticks after it.
-    await Promise.race([new Promise((resolve) => setImmediate(resolve)), uncaught])
+    await Promise.race([nextTurn(), uncaught.happens])
   } catch (error) {
     failure = error ?? new Error('rejected with nothing')
+    context.note('fails')
   }
+  isOver = true
+  // A wait that the check has left behind would fail later, when another check runs.
+  for (const promise of waits) promise.catch(() => {})
   for (const step of undo.reverse()) {
     try {
-      await within(Promise.resolve(step()), clocks.signalMs, 'the end of the pair')
+      await within(toPromise(step), clocks.signalMs, 'the end of the pair')
     } catch (error) {
       failure ??= error
     }
   }
-  return failure
+  await nextTurn()
+  uncaught.stop()
+  return failure ?? uncaught.first()
+}
+
+/** What nobody has caught: as a promise that rejects with it, and afterwards. */
+function listenForUncaught(): { happens: Promise<never>; first(): unknown; stop(): void } {
+  const errors: unknown[] = []
+  let listener: (error: unknown) => void = () => {}
+  const happens = new Promise<never>((_resolve, reject) => {
+    listener = (error) => {
+      errors.push(error ?? new Error('nothing was thrown, and not caught'))
+      reject(errors[0])
+    }
+  })
+  happens.catch(() => {})
+  const events = ['uncaughtException', 'unhandledRejection'] as const
+  for (const event of events) process.on(event, listener)
+  const stop = (): void => {
+    for (const event of events) process.off(event, listener)
+  }
+  return { happens, first: () => errors[0], stop }
+}
+
+async function toPromise(step: () => Promise<void> | void): Promise<void> {
+  await step()
+}
+
+function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve))
+}
+
+async function until(holds: () => boolean, ms: number, what: string): Promise<void> {
+  const limit = performance.now() + ms
+  while (!holds()) {
+    if (performance.now() > limit) throw new Timeout(`timed out: ${what}`)
+    await nextTurn()
+  }
 }
 
 async function within<T>(promise: Promise<T>, ms: number, what: string): Promise<T> {
@@ -143,13 +190,26 @@ async function within<T>(promise: Promise<T>, ms: number, what: string): Promise
   }
 }
 
+/** Not by instanceof: under Jest, node:assert's errors are another realm's. */
 function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
+  return isErrorLike(error) ? error.message : String(error)
 }
 
 function detailsOf(error: unknown): Partial<Outcome> {
-  if (!(error instanceof Error)) return {}
-  const { expected, actual } = error as { expected?: unknown; actual?: unknown }
-  const stack = error.stack ?? ''
-  return 'expected' in error ? { expected, observed: actual, stack } : { stack }
+  if (!isErrorLike(error)) return {}
+  const { expected, actual, stack = '' } = error
+  // assert.fail() has both, and compares nothing.
+  const isComparison = expected !== undefined || actual !== undefined
+  return isComparison ? { expected, observed: actual, stack } : { stack }
+}
+
+interface ErrorLike {
+  message: string
+  stack?: string
+  expected?: unknown
+  actual?: unknown
+}
+
+function isErrorLike(error: unknown): error is ErrorLike {
+  return typeof error === 'object' && error !== null && 'message' in error
 }

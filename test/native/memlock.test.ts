@@ -21,6 +21,7 @@ function ringWith(kibibytes: number): number | string | undefined {
     // The superuser is not limited.
     {
       encoding: 'utf8',
+      env,
       timeout: 15_000,
       cwd: '/',
       ...(isRoot ? { uid: nobody, gid: nobody } : {}),

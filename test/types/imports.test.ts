@@ -42,6 +42,21 @@ const forms: Form[] = [true, false].flatMap((interop) => [
   { file: 'required.cts', interop, source: `import net = require('uring-net')\n${taken}` },
 ])
 
+/** Declares tests for what it is given; that is all a runner has to do. */
+const suite = `
+import { checks, conformance } from 'uring-net/conformance'
+import type { Check, Outcome, Pair, PairOptions, Subject } from 'uring-net/conformance'
+declare function makePair(options?: PairOptions): Promise<Pair>
+const subject: Subject = { name: 'mine', capabilities: { halfOpen: true }, makePair: async (options) => makePair(options) }
+const names: string[] = []
+conformance({ subject, test: (name: string, run: () => Promise<void>) => void names.push(name, typeof run) })
+const first: Check = checks[0]!
+export const told = ({ status, reason }: Outcome): string => status + reason
+// @ts-expect-error -- a pair is missing
+export const wrong: Subject = { name: 'mine', capabilities: {} }
+console.log(first.id, names[0]!.startsWith('H-1 [required]') ? '[ready]' : names[0], names.length === checks.length * 2)
+`
+
 let directory: string
 
 beforeAll(() => {
@@ -96,6 +111,23 @@ describe.each([true, false])('with esModuleInterop %s', (interop) => {
       expect(output).toBe('true 6\n')
     })
   })
+
+  test(
+    'the conformance suite has its types, and runs, in both kinds of module',
+    () => {
+      const files = ['suite.mts', 'suite.cts'].map((file) => join(directory, file))
+      for (const file of files) writeFileSync(file, suite)
+      expect(compile(files, interop)).toEqual([])
+      for (const node of nodes) {
+        for (const file of files) {
+          const program = file.replace(/ts$/, 'js')
+          const output = execFileSync(node, [program], { encoding: 'utf8', timeout: 15_000 })
+          expect(output).toBe('H-1 [ready] true\n')
+        }
+      }
+    },
+    compileMs,
+  )
 
   test(
     'the compiler notices what the package does not have',

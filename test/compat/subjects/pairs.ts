@@ -1,28 +1,66 @@
-/** Connected pairs over loopback. The accepting end is `a`, the one judged, or with `clientIsJudged` the connecting one. */
+/**
+ * Connected pairs over loopback. The accepting end is `a`, the one judged, or with `clientIsJudged` the connecting one.
+ * Owns no listener beyond the connection it was made for.
+ */
 import { existsSync } from 'node:fs'
 import type * as net from 'node:net'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Duplex } from 'node:stream'
 import type { Pair, PairOptions } from '../subject'
 
-type NetModule = Pick<typeof net, 'createServer' | 'connect'>
+export type NetModule = Pick<typeof net, 'createServer' | 'connect'>
+export type MakePair = (options?: PairOptions) => Promise<Pair>
 
-const smallBytes = 4096
+/**
+ * A connection with these is full after about 140 KB, and still moves at full speed: with a smaller receive buffer the
+ * kernel waits for a delayed acknowledgement (40 ms) or for the probe of a closed window (200 ms) with every few KiB.
+ */
+const small = { sendBytes: 4096, receiveBytes: 32_768 }
+
+type SetBufferBytes = (fd: number, sendBytes: number, receiveBytes: number) => number
 
 /** The addon's setsockopt(2), which Node does not have; without the addon buffers stay as they are. */
-const setBufferBytes = ((): ((fd: number, send: number, receive: number) => number) => {
+const setBufferBytes = ((): SetBufferBytes => {
   for (const up of ['../../..', '../../../..']) {
     const addon = join(__dirname, up, 'native', 'build', 'Release', 'uring_net.node')
     if (!existsSync(addon)) continue
-    // eslint-disable-next-line @typescript-eslint/no-require-imports -- a .node file can only be required
-    return (require(addon) as { setBufferBytes(fd: number, send: number, receive: number): number })
-      .setBufferBytes
+    try {
+      // eslint-disable-next-line @typescript-eslint/no-require-imports -- a .node file can only be required
+      return (require(addon) as { setBufferBytes: SetBufferBytes }).setBufferBytes
+    } catch {
+      // Addons may be refused here; node:net can be judged without.
+    }
   }
   return () => 0
 })()
 
-function shrink(holder: unknown): void {
-  const { _handle: handle } = holder as { _handle?: { fd?: number } }
-  if (handle?.fd !== undefined && handle.fd >= 0) setBufferBytes(handle.fd, smallBytes, smallBytes)
+export function shrink(fd: number | undefined): void {
+  if (fd !== undefined && fd >= 0) setBufferBytes(fd, small.sendBytes, small.receiveBytes)
+}
+
+/** The descriptor below a socket or a server, where it tells. */
+export function fdOf(holder: unknown): number | undefined {
+  return (holder as { _handle?: { fd?: number } | null })._handle?.fd
+}
+
+let paths = 0
+
+/** Another one each time, short enough for sun_path, unix(7). */
+export function freshPath(): string {
+  return join(tmpdir(), `uring-net-${process.pid}-${++paths}.sock`)
+}
+
+/** Ends streams that nobody listens to any more: what this leads to is not the check's. */
+export function destroyAll(...streams: Duplex[]): void {
+  for (const stream of streams) stream.on('error', () => {}).destroy()
+}
+
+/** Memory that is nobody else's: Buffer.from() would share a slab. */
+export function copyOf(bytes: Uint8Array): Buffer {
+  const copy = Buffer.allocUnsafeSlow(bytes.length)
+  copy.set(bytes)
+  return copy
 }
 
 export interface PairsOptions {
@@ -36,7 +74,7 @@ export function tcpPairs(
   server: NetModule,
   client: NetModule,
   { clientIsJudged = false, path }: PairsOptions = {},
-): (options?: PairOptions) => Promise<Pair> {
+): MakePair {
   return ({ allowHalfOpen = true, highWaterMark, smallBuffers = false } = {}) =>
     new Promise((resolve, reject) => {
       const water = highWaterMark === undefined ? {} : { highWaterMark }
@@ -51,12 +89,8 @@ export function tcpPairs(
         if (accepted === undefined || connected === undefined || connected.connecting) return
         connected.off('error', reject)
         const [a, b] = clientIsJudged ? [connected, accepted] : [accepted, connected]
-        const stop = (): void => {
-          // Nobody listens any more: what this leads to is not the check's.
-          for (const socket of [a, b]) socket.on('error', () => {}).destroy()
-        }
         listener.close()
-        resolve({ a, b, stop })
+        resolve({ a, b, stop: () => destroyAll(a, b) })
       }
       listener.on('connection', (socket) => {
         accepted = socket
@@ -65,23 +99,24 @@ export function tcpPairs(
       listener.listen(
         path === undefined ? { port: 0, host: '127.0.0.1' } : { path: path() },
         () => {
-          if (smallBuffers) shrink(listener)
-          const address = listener.address() as net.AddressInfo | string
-          const where =
-            typeof address === 'string'
-              ? { path: address }
-              : { port: address.port, host: '127.0.0.1' }
+          // Accepted sockets inherit them, before the first window is announced.
+          if (smallBuffers) shrink(fdOf(listener))
           connected = client.connect({
-            ...where,
+            ...whereTo(listener),
             allowHalfOpen,
             ...(clientIsJudged ? water : {}),
           } as net.NetConnectOpts)
           connected.on('error', reject)
           connected.on('connect', () => {
-            if (smallBuffers) shrink(connected)
+            if (smallBuffers) shrink(fdOf(connected))
             ready()
           })
         },
       )
     })
+}
+
+function whereTo(listener: net.Server): net.NetConnectOpts {
+  const address = listener.address() as net.AddressInfo | string
+  return typeof address === 'string' ? { path: address } : { port: address.port, host: '127.0.0.1' }
 }
