@@ -48,6 +48,29 @@ interface ShutdownRequest {
 
 function noop(): void {}
 
+const readByNode = internals.onStreamRead as (this: StreamHandle, memory: unknown) => unknown
+
+/** net.js's onread. Node 26 has JSStream read into parts of one memory for all: such a chunk is copied (R3). */
+function readOwn(this: StreamHandle, memory: unknown): unknown {
+  const socket = this.sharedReader(memory)
+  if (socket === null) return readByNode.call(this, memory)
+  const { push } = socket
+  const hadOwn = Object.hasOwn(socket, 'push')
+  socket.push = (chunk: Buffer | null) => push.call(socket, chunk === null ? null : ownCopy(chunk))
+  try {
+    return readByNode.call(this, memory)
+  } finally {
+    if (hadOwn) socket.push = push
+    else delete (socket as { push?: unknown }).push
+  }
+}
+
+function ownCopy(chunk: Uint8Array): Buffer {
+  const copy = Buffer.allocUnsafeSlow(chunk.length)
+  copy.set(chunk)
+  return copy
+}
+
 /** Marks the sockets whose write path is ours, so that received bytes may take the short path too. */
 export const isOurs = Symbol('uring-net.socket')
 
@@ -164,6 +187,9 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
   /** Bytes may be pushed to the owner: nothing native is attached, net.js reads, and there is no onread buffer. */
   #isDirect = false
   #isAttached = false
+  #onread: unknown = noop
+  /** Bytes in the native call under way. */
+  #emittedBytes = 0
   /** net.js's own function takes what is read. */
   #isNodesRead = false
   /** The owner has an onread buffer, which native code fills. */
@@ -215,14 +241,21 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
   }
 
   override get onread(): unknown {
-    return super.onread
+    return this.#onread
   }
 
   /** Not only net.js sets it: http's agent guards idle sockets by a function of its own. */
   override set onread(onread: unknown) {
-    super.onread = onread
+    this.#onread = onread
     this.#isNodesRead = onread === internals.onStreamRead
+    super.onread = this.#isNodesRead ? readOwn : onread
     this.#updateDirect()
+  }
+
+  /** The socket that gets memory which others get parts of; null when it gets one of its own. */
+  sharedReader(memory: unknown): SocketInternals | null {
+    const isShared = memory instanceof ArrayBuffer && memory.byteLength !== this.#emittedBytes
+    return isShared ? this.#owner : null
   }
 
   #updateDirect(): void {
@@ -301,8 +334,7 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
     const socket = this.#owner!
     socket._unrefTimer()
     if (socket.destroyed) return
-    const chunk = Buffer.allocUnsafeSlow(length)
-    chunk.set(new Uint8Array(memory.buffer, memory.byteOffset + offset, length))
+    const chunk = ownCopy(new Uint8Array(memory.buffer, memory.byteOffset + offset, length))
     if (!socket.push(chunk)) {
       this.reading = false
       if (!socket.destroyed) this.readStop()
@@ -312,6 +344,7 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
   /** The long path, to whoever is attached. */
   #emitNative(memory: Buffer, offset: number, length: number, after?: () => void): void {
     const view = new Uint8Array(memory.buffer, memory.byteOffset + offset, length)
+    this.#emittedBytes = length
     this.callNative(this.readBuffer, view, undefined, after)
   }
 
