@@ -80,7 +80,8 @@ class ChannelStream extends Duplex implements ChannelHandler {
   }
 
   onBytes(memory: Buffer, offset: number, length: number): void {
-    const chunk = Buffer.allocUnsafe(length)
+    // Memory of its own: a slice of Node's pool would show others their bytes.
+    const chunk = Buffer.allocUnsafeSlow(length)
     memory.copy(chunk, 0, offset, offset + length)
     if (!this.push(chunk)) this.#channel.readStop()
   }
@@ -153,9 +154,29 @@ class ConnectionDuplex extends Duplexify {
       // Strings become bytes inside write(), so that a queued string is a snapshot, too (W2).
       decodeStrings: true,
     })
+    // http undoes all corks at the end of an answer by setting this to 1 before it calls uncork().
+    Object.defineProperty(this.#state, 'corked', {
+      get: () => 0,
+      set: (corks: number) => {
+        while (this.#corks > Math.max(corks, 1)) this.uncork()
+      },
+    })
+    // What readable-stream 3 has not got, either.
+    Object.defineProperties(this, {
+      writableCorked: { get: () => this.#corks },
+      writableNeedDrain: {
+        get: () => !this.destroyed && !this.#isEnding && this.#state.needDrain,
+      },
+    })
     this.on('preend', () => this.#sendFin())
     this.once('finish', () => (this.writableFinished = true))
     this.once('end', () => (this.readableEnded = true))
+  }
+
+  get #state(): { defaultEncoding: BufferEncoding; needDrain: boolean } {
+    return (
+      this as unknown as { _writableState: { defaultEncoding: BufferEncoding; needDrain: boolean } }
+    )._writableState
   }
 
   attach(inner: ChannelStream): void {
@@ -197,7 +218,7 @@ class ConnectionDuplex extends Duplexify {
     maybeCallback?: Callback,
   ): boolean {
     const isShort = typeof encodingOrCallback === 'function'
-    const encoding = (isShort ? undefined : encodingOrCallback) ?? 'utf8'
+    const encoding = (isShort ? undefined : encodingOrCallback) ?? this.#state.defaultEncoding
     const callback = isShort ? encodingOrCallback : maybeCallback
     // duplexify's mark for the end, which is known by identity; or a write after end, which is refused there.
     if (this.#isEnding) return super.write(chunk, encoding, callback)

@@ -153,6 +153,8 @@ export class Readiness {
     if (this.#sendError !== undefined) throw this.#sendError
     if (this.#isShut) throw systemError(Errno.EPIPE, 'write')
     const { length } = bytes
+    // There is nothing to refuse.
+    if (length === 0) return true
     const queued = this.queuedBytes
     if (queued > 0 && queued + length > this.#highWaterMark) {
       this.#refusedBytes = this.#refusedBytes === 0 ? length : Math.min(this.#refusedBytes, length)
@@ -161,7 +163,7 @@ export class Readiness {
     if (queued === 0 && (length > gatherBytesMax || length > this.#highWaterMark)) {
       this.#send(bytes)
       if (this.#sendError !== undefined) throw this.#sendError
-    } else if (length > 0) {
+    } else {
       this.#append(bytes)
     }
     return true

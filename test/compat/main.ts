@@ -1,7 +1,7 @@
 /**
- * The suite's process entry. Started by `uring-net conformance` with its arguments; by processes.ts with --worker; by hand,
- * in a checkout, with --faults [--shard i/n] [--grep pattern] [--json file] (the suite's own proof) or --document (writes
- * the table in README.md).
+ * The suite's process entry. Started by `uring-net conformance` with its arguments, by processes.ts with --worker, by
+ * seeds.ts with --play N; by hand, in a checkout, with --faults [--whole] [--shard i/n] [--grep pattern] [--json file]
+ * (the suite's own proof) or --document (writes the example and the tables in README.md).
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -12,23 +12,30 @@ import { checks } from './checks/index'
 import { faults } from './faults/index'
 import { documented } from './report/document'
 import { runCommand } from './run-command'
+import { playHere } from './seeds'
 import { runSelf } from './self'
 import { work } from './worker'
 
 async function start([mode, ...args]: string[]): Promise<number> {
   if (mode === '--faults') return proveFaults(args)
   if (mode === '--document') return document()
+  if (mode === '--play') return playHere(Number(args[0]))
   return runCommand(parseConformanceArguments(process.argv.slice(2)))
 }
 
 async function proveFaults(args: string[]): Promise<number> {
   const string = { type: 'string' } as const
-  const { values } = parseArgs({ args, options: { shard: string, grep: string, json: string } })
+  const whole = { type: 'boolean', default: false } as const
+  const { values } = parseArgs({
+    args,
+    options: { shard: string, grep: string, json: string, whole },
+  })
   const shard = /^(\d+)\/(\d+)$/.exec(values.shard ?? '1/1')
   if (shard === null) throw new UsageError('--shard takes i/n')
   const report = await runSelf({
     shard: [Number(shard[1]), Number(shard[2])],
     grep: values.grep === undefined ? undefined : new RegExp(values.grep, 'i'),
+    isWhole: values.whole,
     onFault(name, done, count) {
       const line = `${done}/${count} ${name}`
       process.stdout.write(process.stdout.isTTY ? `\r\u001B[K${line}` : `${line}\n`)

@@ -16,6 +16,7 @@ import { toCheckRecord } from './report/record'
 import type { Report, SubjectRecord } from './report/record'
 import { coloured, countsOf, formatReport, plain } from './report/text'
 import { defaultClocks } from './run'
+import { playOnDrivers } from './seeds'
 import type { Source } from './source'
 
 /** Checks wait more than they work, and two drivers are compared most often. */
@@ -34,10 +35,6 @@ export async function runCommand(options: ConformanceArguments): Promise<number>
     console.log(checks.map(formatCheck).join('\n'))
     return 0
   }
-  if (seeds > 0) {
-    console.error('uring-net: conformance: --seeds: this build has no differential runs')
-    return 1
-  }
   const out = json === '-' ? process.stderr : process.stdout
   const hasColour = out.isTTY && !process.env['NO_COLOR'] && process.env['TERM'] !== 'dumb'
   const paint = hasColour ? coloured : plain
@@ -50,7 +47,13 @@ export async function runCommand(options: ConformanceArguments): Promise<number>
   else if (json !== undefined) writeFileSync(json, text)
   if (html !== undefined) writeFileSync(html, toHtml(report))
   const outcomes = report.subjects.flatMap((subject) => subject.outcomes)
-  return outcomes.length > 0 && countsOf(outcomes).failed === 0 ? 0 : 1
+  const code = outcomes.length > 0 && countsOf(outcomes).failed === 0 ? 0 : 1
+  if (seeds === 0) return code
+  const absent = report.absent.map(({ driver }) => driver)
+  const played = (options.drivers ?? []).filter(
+    (driver) => driver !== 'node' && !absent.includes(driver),
+  )
+  return Math.max(code, await playOnDrivers(played, seeds))
 }
 
 /** A pipe takes a part at a time, and the process ends afterwards. */

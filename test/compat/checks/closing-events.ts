@@ -238,7 +238,7 @@ export const closingEventChecks: readonly Check[] = [
         },
         "'drain'": ({ a, seenB }, writes, act) => {
           a.once('drain', act)
-          writes.write(300_000)
+          for (let i = 0; i < 200 && writes.write(64 << 10); i++);
           seenB.read()
         },
         "'finish'": ({ a, seenB }, writes, act) => {

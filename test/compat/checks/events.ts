@@ -38,6 +38,7 @@ const orderChecks: readonly Check[] = [
       await turn()
       const order = only(seenA, 'end', 'finish', 'close')
       assert.deepEqual(order, ['end', 'finish', 'close'], 'events of an ended connection')
+      await context.within(seenB.received(10), "what was written at 'end'")
       assertWire(seenB.bytes, Buffer.from('last words'), "what was written at 'end'")
     },
   },

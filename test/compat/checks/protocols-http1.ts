@@ -10,7 +10,11 @@ const area = 'protocols'
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 /** A server that was given this connection; nothing listens. */
-function serve(context: CheckContext, socket: Socket, listener?: http.RequestListener): http.Server {
+function serve(
+  context: CheckContext,
+  socket: Socket,
+  listener?: http.RequestListener,
+): http.Server {
   const server = http.createServer({ keepAliveTimeout: 0 }, listener)
   server.emit('connection', socket)
   context.after(() => server.closeAllConnections())
@@ -37,7 +41,8 @@ function messagesIn(bytes: Buffer): Message[] {
         const line = bytes.indexOf('\r\n', at)
         if (line < 0) return messages
         const hex = bytes.toString('latin1', at, line)
-        if (!/^[0-9a-f]+$/i.test(hex)) assert.fail(`no chunk length where one belongs, after ${at} bytes`)
+        if (!/^[0-9a-f]+$/i.test(hex))
+          assert.fail(`no chunk length where one belongs, after ${at} bytes`)
         const length = parseInt(hex, 16)
         at = line + 2
         if (bytes.length < at + length + 2) return messages
@@ -95,7 +100,10 @@ export const http1Checks: readonly Check[] = [
       })
       seenB.read()
       b.pause()
-      const requests = Array.from({ length: count }, (_, i) => `GET /${i} HTTP/1.1\r\nHost: x\r\n\r\n`)
+      const requests = Array.from(
+        { length: count },
+        (_, i) => `GET /${i} HTTP/1.1\r\nHost: x\r\n\r\n`,
+      )
       // In two pieces, cut in the middle of a request; when the second one comes the server has stopped reading.
       const bytes = Buffer.from(requests.join(''))
       b.write(bytes.subarray(0, bytes.length / 2 + 10))
@@ -196,7 +204,9 @@ export const http1Checks: readonly Check[] = [
       const { a, b, seenB } = await context.pair()
       const server = serve(context, a)
       server.on('upgrade', (_request, socket: Socket, head: Buffer) => {
-        socket.write('HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n')
+        socket.write(
+          'HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n',
+        )
         socket.unshift(head)
         socket.pipe(socket)
       })
@@ -220,7 +230,8 @@ export const http1Checks: readonly Check[] = [
     area,
     requirement:
       'HTTP CONNECT: what the client sends before the tunnel is open waits, and goes through whole, with its end',
-    intent: 'a tunnel is opened after a DNS lookup and a connect: TLS bytes of the client come before',
+    intent:
+      'a tunnel is opened after a DNS lookup and a connect: TLS bytes of the client come before',
     hazards: [46, 55],
     needs: ['halfOpen'],
     async run(context) {

@@ -74,7 +74,8 @@ export const tlsChecks: readonly Check[] = [
     rule: 'W3',
     strength: 'required',
     area,
-    requirement: 'a TLS server on it exchanges 2 MB each way with pauses: no record is lost or repeated',
+    requirement:
+      'a TLS server on it exchanges 2 MB each way with pauses: no record is lost or repeated',
     intent: 'one record twice, or out of turn, is a bad record MAC, and the connection is gone',
     hazards: [9],
     async run(context) {
@@ -89,7 +90,8 @@ export const tlsChecks: readonly Check[] = [
     rule: 'W3',
     strength: 'required',
     area,
-    requirement: 'a TLS client on it exchanges 2 MB each way with pauses: no record is lost or repeated',
+    requirement:
+      'a TLS client on it exchanges 2 MB each way with pauses: no record is lost or repeated',
     intent: 'a database client over TLS, or a proxy towards its upstream',
     hazards: [9],
     async run(context) {
@@ -159,7 +161,10 @@ export const tlsChecks: readonly Check[] = [
         before = accepted
         await context.silence()
       }
-      assert.ok(accepted < total / 2, `${accepted} bytes were taken for a reader that does not read`)
+      assert.ok(
+        accepted < total / 2,
+        `${accepted} bytes were taken for a reader that does not read`,
+      )
       const seenA = new Recorder(secureA, () => {}).read()
       await context.within(seenA.received(accepted + part), 'what had been held back')
       const { bytes } = seenA

@@ -59,6 +59,8 @@ export const errorChecks: readonly Check[] = [
       const { a, seenA } = pair
       const writes = new Writes(pair)
       pair.b.resetAndDestroy()
+      // In the closing phase: the reset is out, and we have not been told of it by a read.
+      await context.within(pair.seenB.seen('close'), "the peer's 'close'")
       writes.write(100)
       writes.write(200_000)
       await context.within(seenA.seen('close'), "'close' after a reset")

@@ -21,7 +21,10 @@ export function compare(oracle: readonly Trace[], observed: Trace): Disagreement
 }
 
 function compareFields(oracle: readonly Fields[], observed: Fields): Disagreement[] {
-  const names = new Set([...oracle.flatMap((fields) => Object.keys(fields)), ...Object.keys(observed)])
+  const names = new Set([
+    ...oracle.flatMap((fields) => Object.keys(fields)),
+    ...Object.keys(observed),
+  ])
   const disagreements: Disagreement[] = []
   for (const field of names) {
     const expected = [...new Set(oracle.map((fields) => fields[field] ?? 'nothing'))]
@@ -37,7 +40,11 @@ function mayDiffer(expected: string, observed: string): boolean {
   const isNotCompared = [expected, observed].some((value) => value.startsWith('not compared'))
   if (isNotCompared) return true
   // 'snapshot': better than node:net is allowed, worse is not.
-  if (expected.startsWith('what was written, but')) return observed.startsWith('all: ')
+  if (expected.startsWith('what was written, but')) {
+    return observed.startsWith('all: ') || observed === 'a prefix of what was sent'
+  }
+  // node:net itself may lose bytes that lie in the kernel when a reset follows them.
+  if (expected.startsWith('an end before ')) return true
   // 'cut': more may get out, or less.
   if (expected === 'a prefix of what was sent') return observed.startsWith('all: ')
   return expected.startsWith('all: ') && observed === 'a prefix of what was sent'

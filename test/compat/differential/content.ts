@@ -4,7 +4,8 @@
  */
 import type { Encoding } from './script'
 
-const recordBytes = 16
+/** No divisor of any buffer's size: then characters are cut at the ends of chunks. */
+const recordBytes = 17
 const recordCount = 65_536
 /** Bytes that no text contains: what a caller scribbles over its buffer after a write, and what it unshifts. */
 export const scribbled = 1
@@ -15,8 +16,8 @@ let records: Buffer | undefined
 function allRecords(): Buffer {
   if (records === undefined) {
     let text = ''
-    // One character of each length of UTF-8 in 16 bytes: 7 + 2 + 3 + 4.
-    for (let i = 0; i < recordCount; i++) text += `${i.toString(36).padStart(7, '0')}é€𝄞`
+    // One character of each length of UTF-8 in 17 bytes: 2 + 3 + 4 + 8.
+    for (let i = 0; i < recordCount; i++) text += `é€𝄞${i.toString(36).padStart(8, '0')}`
     records = Buffer.from(text)
   }
   return records

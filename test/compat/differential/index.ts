@@ -49,6 +49,9 @@ export interface RunOptions {
   onProgress?: (played: number, found: readonly Finding[]) => void
 }
 
+/** For making one script short; what waits in vain takes long. */
+const shrinkMs = 20_000
+
 export interface RunResult {
   played: number
   found: readonly Finding[]
@@ -108,8 +111,10 @@ async function check(
   const steady = await disagreementsOf(script, modules)
   const finding = { seed, ends, isSteady: false, disagreements: once, script, code: '' }
   if (steady.length === 0) return finding
+  const until = performance.now() + shrinkMs
   const short = await shrink(script, async (candidate) => {
-    const left = await disagreementsOf(candidate, modules, 2)
+    if (performance.now() > until) return false
+    const left = await disagreementsOf(candidate, modules, 1)
     return left.some(({ field }) => steady.some((other) => kindOf(other.field) === kindOf(field)))
   })
   const disagreements = await disagreementsOf(short, modules, 2)

@@ -18,11 +18,13 @@ export interface Rule {
 export const rules: readonly Rule[] = [
   {
     name: 'chunks',
-    reason: 'TCP has no chunks: bytes are compared as a whole, by length and hash; events without data',
+    reason:
+      'TCP has no chunks: bytes are compared as a whole, by length and hash; events without data',
   },
   {
     name: 'drains',
-    reason: 'how often a write waits depends on how much the kernel takes at once: whether any came is compared',
+    reason:
+      'how often a write waits depends on how much the kernel takes at once: that one comes is compared',
   },
   {
     name: 'return values',
@@ -89,10 +91,12 @@ export function unsettledIn(traces: readonly Trace[]): [first: number, last: num
 }
 
 /** The fields with those phases joined: rules 'unsettled' and 'cut'. */
-export function joined(trace: Trace, [first, last]: [number, number], isCut: boolean): Fields {
+export function joined(trace: Trace, [first, range]: [number, number], isCut: boolean): Fields {
   const fields: Record<string, string> = { ...fieldsOf(trace) }
   for (const side of sides) {
     const { phases } = trace[side]
+    // What was told of a write stays different for good: a finished socket is another one than a destroyed one.
+    const last = isCut ? phases.length : range
     // The last phase holds what is noted afterwards.
     const until = Math.min(last, phases.length - 2)
     const lines = phases.slice(first, until + 1).flat()
@@ -101,12 +105,12 @@ export function joined(trace: Trace, [first, last]: [number, number], isCut: boo
       if (i < last) delete fields[`${side} state ${i}`]
     }
     const told = lines.filter((line) => isTold.test(line))
-    const results = isCut ? told.map((line) => line.replace(callbackResult, '$1 is told')) : told
+    // Each is told; whether before the cut or by it is the kernel's.
+    const cut = told.map((line) => line.replace(callbackResult, '$1 is told'))
+    const results = isCut ? cut.filter((line) => line !== 'finish').sort() : told
     fields[`${side} callbacks ${first} to ${last}`] = results.join(', ')
     const others = lines.filter((line) => !isTold.test(line) && !line.includes(' returns '))
     fields[`${side} events ${first} to ${last}`] = others.join(', ')
-    const state = fields[`${side} state ${until}`]
-    if (state !== undefined) fields[`${side} state ${until}`] = state.replace(', drained', '')
   }
   return fields
 }
@@ -128,7 +132,10 @@ function receivedBy(end: SideTrace, peer: SideTrace): [string, boolean] {
   }
   if (received.equals(sent.subarray(0, received.length))) {
     if (end.hasEnded && received.length < peer.confirmed) {
-      return [`an end before ${peer.confirmed - received.length} bytes that a callback confirmed`, false]
+      return [
+        `an end before ${peer.confirmed - received.length} bytes that a callback confirmed`,
+        false,
+      ]
     }
     if (peer.wasCut || !end.hasEnded) return ['a prefix of what was sent', false]
     return [`the first ${received.length} of ${sent.length} bytes${extra}`, false]

@@ -20,6 +20,7 @@ export interface Trace {
 const quietTurns = 5
 /** For what has to come, as far as the states of both ends tell. */
 const signalMs = 400
+const silenceMs = 60
 const playMs = 8000
 
 /** Appended to each script: whatever it did, everything is read and both ends are closed. */
@@ -170,7 +171,8 @@ class Play {
   }
 
   #whenQuiet(go: () => void, isCancelled: () => boolean = () => false): void {
-    const limit = performance.now() + signalMs
+    // Where one thing did not come, more will not.
+    const limit = performance.now() + (this.#other.length === 0 ? signalMs : silenceMs)
     const [a, b] = [this.#ends.get('a')!, this.#ends.get('b')!]
     let idle = 0
     let turns = 0
@@ -214,5 +216,5 @@ function dueOf(end: Recorder, peer: Recorder): string | undefined {
   if (peer.isClosed || peer.socket.writableFinished) return 'the end of the stream'
   // What the peer still holds is its own matter: a length in characters says nothing about bytes.
   const isSent = peer.socket.writableLength === 0
-  return isSent && peer.socket.bytesWritten > socket.bytesRead ? 'bytes that were sent' : undefined
+  return isSent && peer.sentBytes > socket.bytesRead ? 'bytes that were sent' : undefined
 }

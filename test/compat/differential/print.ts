@@ -23,13 +23,14 @@ import nodeNet from 'node:net'
 const require = createRequire(import.meta.url)
 const net = process.argv[2] ? require(process.argv[2]) : nodeNet
 ${isSmall ? `const { setBufferBytes } = require(${JSON.stringify(addonPath)})\n` : ''}
-let version = 0, stalls = 0, waiting
+let version = 0, stalls = 0, waiting, calling
+const drained = { a: false, b: false }
 const say = (...words) => { version++; console.log(...words) }
-const told = (name) => (error) => { say(name, error ? [error.code ?? error.message, error.syscall].join(' ') : 'ok'); happened(name[0], 'callback') }
+const told = (name) => { calling = name; return (error) => { say(name, error ? [error.code ?? error.message, error.syscall].join(' ') : 'ok', calling === name ? 'inside the call' : ''); happened(name[0], 'callback') } }
 const happened = (side, event) => { if (waiting?.side === side && waiting.event === event) { const { go } = waiting; waiting = undefined; go() } }
 // Valid UTF-8 that tells where it belongs.
-const bytes = (index, size) => { let text = ''; for (let i = index * 1999; text.length * 2 < size; i++) text += i.toString(36).padStart(7, '0') + 'é€𝄞'
-  const all = Buffer.from(text), whole = size - (size % 16), out = Buffer.alloc(size, 97 + (index % 26)); all.copy(out, 0, 0, whole); return out }
+const bytes = (index, size) => { let text = ''; for (let i = index * 1999; text.length * 2 < size; i++) text += 'é€𝄞' + i.toString(36).padStart(8, '0')
+  const all = Buffer.from(text), whole = size - (size % 17), out = Buffer.alloc(size, 97 + (index % 26)); all.copy(out, 0, 0, whole); return out }
 const scribble = (chunk, write) => { write(chunk); chunk.fill(1) }
 const stall = (socket, turns) => { stalls++; socket.pause(); const turn = () => { if (turns-- > 0) return setImmediate(turn); stalls--; socket.resume() }; setImmediate(turn) }
 const timeout = (socket, ms) => { stalls++; const over = () => { if (!late) return; clearTimeout(late); late = undefined; stalls--; socket.setTimeout(0) }
@@ -39,7 +40,7 @@ function watch(side, socket, reads) {
   sockets[side] = socket
   received[side] = []
   for (const event of ['end', 'finish', 'timeout', 'close', 'drain', 'error']) {
-    socket.on(event, (value) => { if (event !== 'drain') say(side, event, value?.code ?? value?.message ?? value ?? ''); happened(side, event) })
+    socket.on(event, (value) => { if (event === 'drain') drained[side] = true; else say(side, event, value?.code ?? value?.message ?? value ?? ''); happened(side, event) })
   }
   socket.on('data', (chunk) => { version++; received[side].push(Buffer.from(chunk, socket.readableEncoding ?? undefined)); if (reads === 'flowing' && socket.isPaused()) say(side, 'data while paused'); happened(side, 'data') })
   if (reads === 'paused') socket.pause()
@@ -77,13 +78,14 @@ ${later.map((step) => `  [${momentOf(step.when)}, () => ${statement(step, script
     for (const side of ['a', 'b']) {
       const all = Buffer.concat(received[side])
       console.log(side, 'received', all.length, require('node:crypto').createHash('sha1').update(all).digest('hex').slice(0, 12),
-        'bytesRead', sockets[side].bytesRead, 'bytesWritten', sockets[side].bytesWritten, sockets[side].readyState)
+        'bytesRead', sockets[side].bytesRead, 'bytesWritten', sockets[side].bytesWritten, sockets[side].readyState, drained[side] ? 'drained' : '')
     }
     process.exit()
   }],
 ]
 const next = (i) => { steps[i]?.[0](() => {
   try { steps[i][1]() } catch (error) { say('step', i, 'throws', error.code ?? error.message) }
+  calling = undefined
   next(i + 1)
 }) }
 const begin = () => { if (isConnected && b !== undefined) next(0) }
@@ -94,7 +96,8 @@ ${isSmall ? '  setBufferBytes(listener._handle.fd, 4096, 0)\n' : ''}  const addr
   a = ${of('client')}.connect({ ${script.transport === 'unix' ? 'path: address' : "port: address.port, host: '127.0.0.1'"}, ${connectOptions(script.a)} })
   watch('a', a, '${script.a.reads}')
   a.once('connect', () => { ${isSmall ? 'setBufferBytes(a._handle.fd, 4096, 0); ' : ''}listener.close(); isConnected = true; begin() })
-${early.map((step) => `  ${statement(step, script.steps.indexOf(step))}\n`).join('')}})
+${early.map((step) => `  ${statement(step, script.steps.indexOf(step))}\n`).join('')}  calling = undefined
+})
 setTimeout(() => { console.log('the deadline passed'); process.exit() }, 10_000).unref()
 `
 }

@@ -23,7 +23,7 @@ export interface SideTrace {
   bytesRead: number
   bytesWritten: number
   hasEnded: boolean
-  /** Destroyed while a write was not finished, or while bytes waited for it: then amounts depend on the kernel. */
+  /** Destroyed before all that it accepted was told to be sent: then amounts depend on the kernel. */
   wasCut: boolean
 }
 
@@ -50,8 +50,12 @@ export class Recorder {
   #calling = ''
   #isReadingByHand = false
   #hasEnded = false
-  #hasDrained = false
-  #wasCut = false
+  /** A write that waited answered false, and no 'drain' has come since. */
+  #isDrainDue = false
+  /** A write of this phase had to wait, or one of an earlier phase still does. */
+  #hasWaiting = false
+  /** In this phase a write waited for the kernel. */
+  #hasBlocked = false
   #unshifted = 0
 
   constructor(socket: Socket, reads: Reading) {
@@ -61,7 +65,7 @@ export class Recorder {
       socket.on(name, () => this.note(name, name))
     }
     socket.on('drain', () => {
-      this.#hasDrained = true
+      this.#isDrainDue = false
       this.#event('drain')
     })
     socket.on('end', () => (this.#hasEnded = true))
@@ -154,7 +158,6 @@ export class Recorder {
       case 'read':
         return this.#byHand(() => void socket.read(action.size))
       case 'destroy':
-        this.#cut()
         socket.destroy(action.error ? new Error('script') : undefined)
         return
       case 'setEncoding':
@@ -165,16 +168,11 @@ export class Recorder {
       case 'timeout':
         return this.#timeout(action.ms)
       case 'resetAndDestroy':
-        this.#cut()
         socket.resetAndDestroy()
         return
       default:
         socket[action.do]()
     }
-  }
-
-  #cut(): void {
-    if (this.socket.writableLength > 0) this.#wasCut = true
   }
 
   #callback(name: string, index: number, isAccepted: boolean): (error?: Told) => void {
@@ -186,7 +184,10 @@ export class Recorder {
       this.#waiting.set(label, this.#waiting.get(label)! + 1)
       if (!error && entry !== undefined) entry.isConfirmed = true
       const result = error ? codeOf(error) : 'ok'
-      this.note(`${label} ${result}${this.#calling === label ? ' inside the call' : ''}`, 'callback')
+      this.note(
+        `${label} ${result}${this.#calling === label ? ' inside the call' : ''}`,
+        'callback',
+      )
     }
   }
 
@@ -200,14 +201,16 @@ export class Recorder {
   #write(index: number, size: number, form: Form): void {
     const { socket } = this
     const bytes = contentOf(index, size)
-    const wasEmpty = socket.writableLength === 0
     const told = this.#callback('write', index, this.#accept(bytes))
     const mayGoOn = isBytes(form)
       ? socket.write(bytes, told)
       : socket.write(inEncoding(bytes, form), form, told)
     if (form === 'scribbled buffer') bytes.fill(scribbled)
     // With writes waiting the answer depends on how much the kernel has taken.
-    if (wasEmpty) this.note(`write ${index} returns ${mayGoOn}`)
+    if (!this.#hasWaiting) this.note(`write ${index} returns ${mayGoOn}`)
+    if (!mayGoOn) this.#hasWaiting = true
+    if (!mayGoOn && socket.writableLength > 0) this.#isDrainDue = true
+    if (socket.writableLength > 0 && socket.writableCorked === 0) this.#hasBlocked = true
   }
 
   #end(index: number, size: number | undefined, form: Form = 'buffer'): void {
@@ -264,6 +267,10 @@ export class Recorder {
   /** Ends a phase. */
   mark(peer: Recorder): void {
     const { socket } = this
+    if (this.#isDrainDue && socket.writableLength === 0 && socket.writable) {
+      this.#isDrainDue = false
+      this.note("'drain' is missing")
+    }
     const flags = [
       socket.readyState,
       socket.destroyed ? 'destroyed' : '',
@@ -272,21 +279,21 @@ export class Recorder {
       socket.writableFinished ? 'finished' : '',
       socket.readableFlowing ? 'flowing' : '',
       socket.writableLength > 0 ? 'holds bytes' : '',
-      socket.writableNeedDrain ? 'needs drain' : '',
-      this.#hasDrained ? 'drained' : '',
     ]
     if (this.isReading) {
-      const arrived = socket.bytesRead === peer.#sentBytes ? 'all' : 'some'
+      const arrived = socket.bytesRead === peer.sentBytes ? 'all' : 'some'
       flags.push(`received ${arrived}`)
     }
-    this.#hasDrained = false
+    this.#hasWaiting = socket.writableLength > 0 && socket.writableCorked === 0
     const isUnread = !socket.destroyed && !socket.readableEnded && !this.isReading
-    this.unsettled.push(isUnread || socket.writableLength > 0)
+    this.unsettled.push(isUnread || this.#hasBlocked || socket.writableLength > 0)
+    this.#hasBlocked = false
     this.states.push(flags.filter((flag) => flag !== '').join(', '))
     this.phases.push([])
   }
 
-  get #sentBytes(): number {
+  /** What write() and end() accepted, by our own count. */
+  get sentBytes(): number {
     return this.#accepted.reduce((sum, { bytes }) => sum + bytes.length, 0)
   }
 
@@ -306,7 +313,9 @@ export class Recorder {
       bytesRead: socket.bytesRead,
       bytesWritten: socket.bytesWritten,
       hasEnded: this.#hasEnded,
-      wasCut: this.#wasCut,
+      wasCut:
+        socket.destroyed &&
+        (this.#accepted.some(isWaiting) || (socket.writableEnded && !socket.writableFinished)),
     }
   }
 
@@ -316,6 +325,10 @@ export class Recorder {
     )
     return Buffer.concat(pieces)
   }
+}
+
+function isWaiting({ bytes, isConfirmed }: { bytes: Buffer; isConfirmed: boolean }): boolean {
+  return bytes.length > 0 && !isConfirmed
 }
 
 function isBytes(form: Form): form is 'buffer' | 'scribbled buffer' {

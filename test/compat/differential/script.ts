@@ -86,10 +86,15 @@ export function scriptOf(seed: number): Script {
   const early = draw.chance(20) ? 1 + draw.below(3) : 0
   const count = early + 3 + draw.below(12)
   const main: Side = draw.pick(['a', 'b'])
+  const decoder: Side | undefined = draw.chance(15) ? draw.pick(['a', 'b']) : undefined
   for (let i = 0; i < count; i++) {
     if (i < early) {
       steps.push({ when: 'connecting', side: 'a', action: earlyAction(draw, i === early - 1) })
       continue
+    }
+    if (i === early && decoder !== undefined) {
+      const encoding = draw.pick(decodings)
+      steps.push({ when: 'quiet', side: decoder, action: { do: 'setEncoding', encoding } })
     }
     // One end does most, so that what it does follows on what it did.
     const side = draw.chance(60) ? main : main === 'a' ? 'b' : 'a'
@@ -97,65 +102,99 @@ export function scriptOf(seed: number): Script {
     // A clock runs: nothing else may happen meanwhile.
     const isTimed = step.action.do === 'timeout' || steps.at(-1)?.action.do === 'timeout'
     if (isTimed) step.when = 'quiet'
-    // Node keeps unshifted bytes as they are among decoded strings.
     const isDecoded = steps.some((at) => at.side === side && at.action.do === 'setEncoding')
-    if (step.action.do !== 'unshift' || !isDecoded) steps.push(step)
+    // Node keeps unshifted bytes as they are among decoded strings, and decodes twice what was decoded.
+    const isOnce = step.action.do === 'unshift' || step.action.do === 'setEncoding'
+    if (!isOnce || !isDecoded) steps.push(step)
   }
   return withoutRaces({ transport, a, b, steps })
+}
+
+/** What is known about a script's phase, between two moments of quiet, while its steps are gone through. */
+interface Phase {
+  actors: Set<Side>
+  isDestructive: boolean
+  hasInside: boolean
+  hasEnd: boolean
 }
 
 /**
  * The same steps, with quiet between those whose outcome would follow from which of two sockets, or which of two packets,
  * was first. Two ends in one process meet within a microsecond, which no two programs do; node:net and any other
- * implementation may differ there, and so may two runs.
+ * implementation may differ there, and so may two runs. Each case has its reason beside it.
  */
 function withoutRaces(script: Script): Script {
   const hasEnded = { a: false, b: false }
-  const mayHoldUnread = { a: script.a.reads === 'paused', b: script.b.reads === 'paused' }
+  const isPaused = { a: script.a.reads === 'paused', b: script.b.reads === 'paused' }
+  const mayHoldUnread = { ...isPaused }
   let isBroken = false
-  let phase = { actors: new Set<Side>(), isDestructive: false, hasInside: false, hasSent: false }
-  let { transport } = script
-  const steps = script.steps.map((step, index) => {
-    const { side, action } = step
+  const newPhase = (): Phase => {
+    return { actors: new Set(), isDestructive: false, hasInside: false, hasEnd: false }
+  }
+  let phase = newPhase()
+  const steps = script.steps.map((planned, index): Step => {
+    let step = planned
+    const { side } = step
     const other: Side = side === 'a' ? 'b' : 'a'
-    const sends = action.do === 'write' || (action.do === 'end' && action.size !== undefined)
+    const isSend = step.action.do === 'write' || step.action.do === 'end'
     // Writing after an end, one's own or (half-open or not) the peer's, may destroy.
-    const isDestructive =
-      action.do === 'destroy' ||
-      action.do === 'destroySoon' ||
-      action.do === 'resetAndDestroy' ||
-      (sends && (hasEnded.a || hasEnded.b))
+    let isDestructive =
+      step.action.do === 'destroy' ||
+      step.action.do === 'destroySoon' ||
+      step.action.do === 'resetAndDestroy' ||
+      (isSend && 'size' in step.action && (hasEnded.a || hasEnded.b))
+    // A close with bytes unread in the kernel resets the peer; how many are left there depends on how far one reads ahead.
+    // And what is on its way from a closed end is lost when one's own bytes are answered with a reset.
+    if (mayHoldUnread[side] && (isDestructive || (isBroken && isSend))) {
+      step = { when: 'quiet', side, action: { do: 'resume' } }
+      isDestructive = false
+    }
+    // Bytes that lie unread decide whether an end was seen, after which nothing can be unshifted, and which character is
+    // the first to be decoded.
+    const isDecoding = step.action.do === 'setEncoding'
+    if (mayHoldUnread[side] && (isDecoding || step.action.do === 'unshift')) {
+      step = { when: 'quiet', side, action: { do: 'resume' } }
+    }
     // A peer that gets data and a reset in one turn may see an end: libuv takes a short read with POLLHUP for one.
-    // And a reset while a FIN is under way is refused by libuv, which then never closes.
-    const resets =
-      (phase.hasSent && isDestructive && (mayHoldUnread.a || mayHoldUnread.b)) ||
-      (action.do === 'resetAndDestroy' && phase.actors.size > 0)
-    // A Unix socket that is closed with bytes unread resets its peer; what was taken from the kernel cannot.
-    if (transport === 'unix' && isDestructive && (mayHoldUnread.a || mayHoldUnread.b)) {
-      transport = 'tcp'
+    if (mayHoldUnread[other] && step.action.do === 'resetAndDestroy') {
+      step = { when: 'quiet', side: other, action: { do: 'resume' } }
+      isDestructive = false
     }
-    const meets = phase.actors.has(other) && (isDestructive || phase.isDestructive)
-    const leaves = phase.hasInside && phase.actors.has(other)
-    const isFirst = script.steps[index - 1]?.when === 'connecting' && step.when !== 'connecting'
-    const entersOther = typeof step.when === 'object' && 'inside' in step.when
-    const isApart = step.when === 'quiet' || meets || leaves || resets || isFirst
-    const when: Moment = isApart ? 'quiet' : step.when
-    if (when === 'quiet') {
-      phase = { actors: new Set(), isDestructive: false, hasInside: false, hasSent: false }
+    const { action, when } = step
+    const isApart =
+      when === 'quiet' ||
+      (phase.actors.has(other) && (isDestructive || phase.isDestructive || phase.hasInside)) ||
+      isDecoding ||
+      // As above; and libuv refuses a reset while a FIN is under way, and never closes then.
+      (action.do === 'resetAndDestroy' && phase.actors.size > 0) ||
+      // In which turn a close is told depends on when the peer's end has come.
+      ((phase.hasEnd || phase.isDestructive) && isTurns(when)) ||
+      // The two ends are connected in different turns.
+      (script.steps[index - 1]?.when === 'connecting' && when !== 'connecting')
+    if (isApart) {
+      Object.assign(mayHoldUnread, isPaused)
+      phase = newPhase()
     }
-    phase.actors.add(side)
+    phase.actors.add(step.side)
     phase.isDestructive ||= isDestructive
-    phase.hasInside ||= entersOther
-    phase.hasSent ||= sends
+    phase.hasInside ||= typeof when === 'object' && 'inside' in when
+    phase.hasEnd ||= action.do === 'end'
     isBroken ||= isDestructive
     if (action.do === 'end' || action.do === 'destroySoon') hasEnded[side] = true
-    if (action.do === 'pause' || action.do === 'stall') mayHoldUnread[side] = true
-    const moved = { ...step, when: inOwn(when, side) }
-    // A write of nothing may fail on a broken connection, or not be tried at all.
-    if (!isBroken || !('size' in action) || action.size !== 0) return moved
-    return { ...moved, action: { ...action, size: 2 } as Action }
+    if (action.do === 'pause') isPaused[step.side] = true
+    if (action.do === 'resume' || action.do === 'stall') isPaused[step.side] = false
+    if (action.do === 'pause' || action.do === 'stall') mayHoldUnread[step.side] = true
+    const moved: Step = { ...step, when: isApart ? 'quiet' : inOwn(when, side) }
+    if (!isBroken || !isSend || !('size' in action) || action.size === undefined) return moved
+    // To a closed end: a write of nothing may fail or not be tried, and one that waits may be told of either error.
+    const size = Math.min(Math.max(action.size, 2), 2000)
+    return { ...moved, action: { ...action, size } as Action }
   })
-  return { ...script, transport, steps }
+  return { ...script, steps }
+}
+
+function isTurns(when: Moment): boolean {
+  return when === 'immediate' || (typeof when === 'object' && 'turns' in when)
 }
 
 /** Events of the other end are no moment for this one: which comes first is a race of two sockets. */
@@ -180,7 +219,7 @@ function moment(draw: Random): Moment {
 
 const encodings: readonly Encoding[] = ['utf8', 'latin1', 'ascii', 'hex', 'base64', 'utf16le']
 /** Those that decode all of what is written; 'ascii' and 'utf16le' do not. */
-const decodings: readonly Encoding[] = ['utf8', 'latin1', 'hex', 'base64']
+const decodings: readonly Encoding[] = ['utf8', 'utf8', 'latin1', 'hex', 'base64']
 
 function form(draw: Random): Form {
   return draw.weighted<Form>([
@@ -250,7 +289,7 @@ function action(draw: Random, transport: Transport): Action {
     [25, 'destroy'],
     [25, 'destroySoon'],
     [20, 'resetAndDestroy'],
-    [15, 'setEncoding'],
+    [25, 'setEncoding'],
     [60, 'stall'],
     [12, 'timeout'],
   ] as const)

@@ -23,7 +23,7 @@ async function removeSteps(script: Script, fails: Fails): Promise<Script> {
   let size = Math.ceil(steps.length / 2)
   while (size > 0 && steps.length > 0) {
     let hasShrunk = false
-    for (let from = 0; from < steps.length; ) {
+    for (let from = 0; from < steps.length;) {
       const left = [...steps.slice(0, from), ...steps.slice(from + size)]
       if (await fails({ ...script, steps: left })) {
         steps = left

@@ -2,8 +2,10 @@
 import type { Fault } from '../fault'
 import {
   abandon,
+  hasNoReason,
   internals,
   isBlocked,
+  isCancel,
   lengthOf,
   replaceDestroy,
   replaceEmit,
@@ -62,7 +64,7 @@ export const destroyFaults: readonly Fault[] = [
           a,
           (send) => (chunk, encoding, callback) =>
             send(chunk, encoding, (error) => {
-              const isCut = a.destroyed && a.errored === null && a.bytesWritten > 100_000
+              const isCut = a.destroyed && hasNoReason(a) && a.bytesWritten > 100_000
               const isLast = lengthOf(chunk) === 20
               if (!isCut || !isLast) callback?.(error)
             }),
@@ -82,7 +84,7 @@ export const destroyFaults: readonly Fault[] = [
           a,
           (send) => (chunk, encoding, callback) =>
             send(chunk, encoding, (error) => {
-              const isCut = a.destroyed && a.errored === null && isCancel(error)
+              const isCut = a.destroyed && hasNoReason(a) && isCancel(error)
               callback?.(isCut && lengthOf(chunk) === 20 ? null : error)
             }),
         ),
@@ -209,8 +211,3 @@ export const destroyFaults: readonly Fault[] = [
       }),
   },
 ]
-
-function isCancel(error: Error | null | undefined): boolean {
-  const { code } = (error ?? {}) as NodeJS.ErrnoException
-  return code === 'ERR_STREAM_DESTROYED' || code === 'ECANCELED'
-}

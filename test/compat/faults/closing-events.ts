@@ -4,6 +4,7 @@ import type { Fault } from '../fault'
 import type { Subject } from '../subject'
 import {
   abandon,
+  hasNoReason,
   isBlocked,
   replaceDestroy,
   replaceEmit,
@@ -132,7 +133,7 @@ export const closingEventFaults: readonly Fault[] = [
     spoil: (oracle) =>
       spoiled(oracle, (a) =>
         replaceEmit(a, (emit) => (name, ...values) => {
-          const isCut = a.writableEnded && !a.writableFinished && a.errored === null
+          const isCut = a.writableEnded && !a.writableFinished && hasNoReason(a)
           if (name === 'close' && isCut && a.bytesWritten > 100_000) emit('finish')
           return emit(name, ...values)
         }),

@@ -8,7 +8,7 @@ import { onDestroy, onEmit, spoilPairs } from './spoil'
 
 const orderFaults: readonly Fault[] = [
   {
-    name: 'close-before-end',
+    name: 'close-overtakes-end',
     imitates: "'close' at the FIN: cleaned up before the program has seen the end",
     caughtBy: {
       'E1-21': /events of an ended connection/,
@@ -29,7 +29,7 @@ const orderFaults: readonly Fault[] = [
       }),
   },
   {
-    name: 'close-twice',
+    name: 'close-told-twice',
     imitates: "'close' by the cancel's completion and by the one of the close",
     caughtBy: {
       'E1-21': /events of an ended connection/,

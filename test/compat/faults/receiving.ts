@@ -309,7 +309,7 @@ const pathFaults: readonly Fault[] = [
       }),
   },
   {
-    name: 'read-ahead-lost-at-upgrade',
+    name: 'read-ahead-lost-at-hand-over',
     imitates:
       'into_inner() of both Rust compat layers drops what was read ahead (completion-anchors 55)',
     caughtBy: {

@@ -101,3 +101,14 @@ export function abandon(socket: Socket, closesWhenSent: boolean): void {
 export function lengthOf(chunk: Chunk): number {
   return typeof chunk === 'string' ? Buffer.byteLength(chunk) : chunk.length
 }
+
+/** The error of a write whose stream was destroyed: libuv's, or that of streams. */
+export function isCancel(error: unknown): boolean {
+  const { code } = (error ?? {}) as NodeJS.ErrnoException
+  return code === 'ERR_STREAM_DESTROYED' || code === 'ECANCELED'
+}
+
+/** It was destroyed without an error. From Node 22 on a write that this has cancelled leaves its own. */
+export function hasNoReason(socket: Socket): boolean {
+  return socket.errored === null || isCancel(socket.errored)
+}

@@ -45,6 +45,8 @@ const tooMuch = Buffer.alloc(65_537)
 export class ReadinessDuplex extends Duplex {
   readonly #readiness: Readiness
   readonly #into: Buffer
+  /** Of the write, or the end, that waits for room. */
+  #refused: Callback | null = null
 
   constructor(readiness: Readiness, { allowHalfOpen = true, highWaterMark }: DuplexOptions) {
     super({ allowHalfOpen, ...(highWaterMark === undefined ? {} : { highWaterMark }) })
@@ -74,11 +76,12 @@ export class ReadinessDuplex extends Duplex {
 
   override _write(chunk: Buffer, encoding: BufferEncoding, callback: Callback): void {
     const readiness = this.#readiness
+    this.#refused = null
     try {
       if (readiness.tryWrite(chunk)) return void callback()
+      this.#refused = callback
       // The callback belongs to whoever wrote, not to what made room.
-      const again = AsyncResource.bind(() => this._write(chunk, encoding, callback))
-      readiness.onWritable = again
+      readiness.onWritable = AsyncResource.bind(() => this._write(chunk, encoding, callback))
     } catch (error) {
       callback(error as Error)
     }
@@ -86,9 +89,11 @@ export class ReadinessDuplex extends Duplex {
 
   override _final(callback: Callback): void {
     const readiness = this.#readiness
+    this.#refused = null
     try {
       if (readiness.queuedBytes > 0) {
         // close() may follow, which does not wait for what is queued. This is refused, until nothing is.
+        this.#refused = callback
         readiness.onWritable = () => this._final(callback)
         readiness.tryWrite(tooMuch)
         return
@@ -102,6 +107,10 @@ export class ReadinessDuplex extends Duplex {
   }
 
   override _destroy(error: Error | null, callback: Callback): void {
+    // Nothing is called back after close().
+    const refused = this.#refused
+    this.#refused = null
+    refused?.(error ?? Object.assign(new Error('destroyed'), { code: 'ERR_STREAM_DESTROYED' }))
     this.#readiness.close().then(() => callback(error), callback)
   }
 }
