@@ -2,10 +2,10 @@
  * A connected pair for a script: the connecting end from one module, the accepted end from another. Owns the listener until
  * both ends are there; the sockets are the play's.
  */
-import { existsSync } from 'node:fs'
 import type * as net from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setBufferBytes } from '../buffer-bytes'
 import type { Script } from './script'
 
 export type NetModule = Pick<typeof net, 'createServer' | 'connect'>
@@ -21,22 +21,10 @@ const smallBytes = 4096
 /** Without Nagle's algorithm nothing waits for a delayed acknowledgement, 40 ms. */
 const noDelay = true
 
-/** Where the addon is, whose setsockopt(2) makes small buffers; without it `small` is plain TCP. */
-export const addonPath = ['../../..', '../../../..']
-  .map((up) => join(__dirname, up, 'native', 'build', 'Release', 'uring_net.node'))
-  .find((path) => existsSync(path))
-
-interface Addon {
-  setBufferBytes(fd: number, send: number, receive: number): number
-}
-
-// eslint-disable-next-line @typescript-eslint/no-require-imports -- a .node file can only be required
-const addon = addonPath === undefined ? undefined : (require(addonPath) as Addon)
-
 function shrink(holder: unknown): void {
   const fd = (holder as { _handle?: { fd?: number } })._handle?.fd ?? -1
   // Not the receive buffer: a window of a few KiB is opened again by a timer of the kernel, 200 ms later.
-  if (fd >= 0) addon?.setBufferBytes(fd, smallBytes, 0)
+  if (fd >= 0) setBufferBytes(fd, smallBytes, 0)
 }
 
 let lastPath = 0

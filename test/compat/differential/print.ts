@@ -2,7 +2,7 @@
  * Prints a script as a program to paste: `node repro.mjs` plays it on node:net, `node repro.mjs <module>` on another net
  * module; the outputs differ. Owns the text; plays nothing.
  */
-import { addonPath } from './connect'
+import { addonPath } from '../buffer-bytes'
 import type { Action, End, Form, Moment, Script, Side, Step } from './script'
 
 export interface PrintOptions {

@@ -2,11 +2,11 @@
  * Connected pairs over loopback. The accepting end is `a`, the one judged, or with `clientIsJudged` the connecting one.
  * Owns no listener beyond the connection it was made for.
  */
-import { existsSync } from 'node:fs'
 import type * as net from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
+import { setBufferBytes } from '../buffer-bytes'
 import type { Pair, PairOptions } from '../subject'
 
 export type NetModule = Pick<typeof net, 'createServer' | 'connect'>
@@ -17,23 +17,6 @@ export type MakePair = (options?: PairOptions) => Promise<Pair>
  * kernel waits for a delayed acknowledgement (40 ms) or for the probe of a closed window (200 ms) with every few KiB.
  */
 const small = { sendBytes: 4096, receiveBytes: 32_768 }
-
-type SetBufferBytes = (fd: number, sendBytes: number, receiveBytes: number) => number
-
-/** The addon's setsockopt(2), which Node does not have; without the addon buffers stay as they are. */
-const setBufferBytes = ((): SetBufferBytes => {
-  for (const up of ['../../..', '../../../..']) {
-    const addon = join(__dirname, up, 'native', 'build', 'Release', 'uring_net.node')
-    if (!existsSync(addon)) continue
-    try {
-      // eslint-disable-next-line @typescript-eslint/no-require-imports -- a .node file can only be required
-      return (require(addon) as { setBufferBytes: SetBufferBytes }).setBufferBytes
-    } catch {
-      // Addons may be refused here; node:net can be judged without.
-    }
-  }
-  return () => 0
-})()
 
 export function shrink(fd: number | undefined): void {
   if (fd !== undefined && fd >= 0) setBufferBytes(fd, small.sendBytes, small.receiveBytes)
