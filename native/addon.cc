@@ -2,8 +2,8 @@
 // environment's drivers end with it. One addon serves several drivers in one environment (module
 // registries of a test runner) and every worker.
 #include <fcntl.h>
-#include <sys/socket.h>
 #include <napi.h>
+#include <sys/socket.h>
 #include <sys/utsname.h>
 #include <uv.h>
 

@@ -41,8 +41,8 @@ struct Command {
 
 // What a completion does to its endpoint when it is put into a batch.
 enum class Effect : uint8_t {
-  kNone,       // a refusal: nothing was in flight
-  kEndsOp,     // the operation's last completion
+  kNone,    // a refusal: nothing was in flight
+  kEndsOp,  // the operation's last completion
 };
 
 struct Completion {
