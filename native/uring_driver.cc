@@ -108,10 +108,7 @@ int UringDriver::SetupRingAndPool(uint32_t submission, uint32_t completion) {
   int error = SetupRing(submission, completion);
   if (error != 0) return error;
   error = SetupPool();
-  if (error == 0) return 0;
-  io_uring_queue_exit(&ring_);
-  // A ring's memory is given back by a kernel worker, a moment after its descriptor is closed.
-  if (error == -ENOMEM) usleep(kGiveBackUs);
+  if (error != 0) io_uring_queue_exit(&ring_);
   return error;
 }
 
@@ -121,6 +118,9 @@ int UringDriver::Setup() {
   uint32_t completion = std::max(options_.completion_entries, submission);
   int error = SetupRingAndPool(submission, completion);
   while (error == -ENOMEM && (submission > kSubmissionFloor || completion > kCompletionFloor)) {
+    // The memory of a ring that was closed (the probe's, the last attempt's) is given back by a
+    // kernel worker, a moment later.
+    usleep(kGiveBackUs);
     submission = std::max(submission / 2, kSubmissionFloor);
     completion = std::max({completion / 2, kCompletionFloor, submission});
     error = SetupRingAndPool(submission, completion);
