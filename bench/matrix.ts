@@ -85,7 +85,7 @@ export const CASES: readonly Case[] = [
   echo(1, [atMost('uring', 'p50Us', 1.1), asLibrary]),
   echo(64, busyEcho),
   echo(500, busyEcho),
-  echo(2000, []),
+  echo(2000, [asLibrary]),
   stream('stream-out', '64 KB stream, server writes'),
   stream('stream-in', '64 KB stream, server reads'),
   {

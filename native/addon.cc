@@ -192,11 +192,14 @@ Napi::Value Duplicate(const Napi::CallbackInfo& info) {
 
 // setsockopt(2) with SO_SNDBUF and SO_RCVBUF; 0 leaves one as it is.
 Napi::Value SetBufferBytes(const Napi::CallbackInfo& info) {
-  const int fd = info[0].ToNumber().Int32Value();
+  for (size_t i = 0; i < 3; ++i) {
+    if (!info[i].IsNumber()) return Napi::Number::New(info.Env(), -EINVAL);
+  }
+  const int fd = info[0].As<Napi::Number>().Int32Value();
   const int names[] = {SO_SNDBUF, SO_RCVBUF};
   int error = 0;
   for (size_t i = 0; i < std::size(names); ++i) {
-    const int bytes = info[i + 1].ToNumber().Int32Value();
+    const int bytes = info[i + 1].As<Napi::Number>().Int32Value();
     if (bytes <= 0) continue;
     if (setsockopt(fd, SOL_SOCKET, names[i], &bytes, sizeof bytes) == -1) error = -errno;
   }

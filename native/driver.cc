@@ -453,6 +453,17 @@ void Driver::Emit(Slot& slot, int32_t op, bool more, int32_t result, int32_t ext
   Emit({op, more ? kFlagMore : 0, slot.id, result, extra, more ? Effect::kNone : Effect::kEndsOp});
 }
 
+void Driver::ExtendReceive(Slot& slot, bool more, int32_t bytes) {
+  URING_CHECK(!others_.empty());
+  Completion& last = others_.back();
+  URING_CHECK(last.opcode == kReceive && last.id == slot.id && last.effect == Effect::kNone);
+  last.result += bytes;
+  if (more) return;
+  last.flags = 0;
+  last.effect = Effect::kEndsOp;
+  EndOperation(slot, kReceive);
+}
+
 void Driver::Post(Slot& slot, int32_t op, int32_t result, int32_t extra) {
   slot.MarkEnding(op);
   posted_.push_back({op, 0, slot.id, result, extra, Effect::kEndsOp});

@@ -192,6 +192,8 @@ class Driver {
   // Into the batch under construction; only from Gather().
   void Emit(const Completion& completion);
   void Emit(Slot& slot, int32_t op, bool more, int32_t result, int32_t extra = 0);
+  // Adds to the receive that was emitted last, of the same slot, what follows it in the pool.
+  void ExtendReceive(Slot& slot, bool more, int32_t bytes);
   // Into the queue that precedes the next batch; from anywhere.
   void Post(Slot& slot, int32_t op, int32_t result, int32_t extra = 0);
   // Moves what was posted into the batch.

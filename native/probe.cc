@@ -93,7 +93,7 @@ int ReceiveGreeting(io_uring* ring, ProvidedRing* provided, int fd, int peer, bo
   if (error != 0) return error;
   if (cqe.res < 0) return cqe.res;
   if (cqe.res != sizeof(kGreeting) || (cqe.flags & IORING_CQE_F_BUFFER) == 0) return -EIO;
-  const uint8_t* bytes = provided->pool().data() + provided->Take(cqe.flags, cqe.res);
+  const uint8_t* bytes = provided->pool().data() + provided->Take(cqe.flags, cqe.res).offset;
   if (std::memcmp(bytes, kGreeting, sizeof(kGreeting)) != 0) return -EIO;
   // The end of stream ends a multishot receive, so that nothing is in flight when the pool goes.
   shutdown(peer, SHUT_WR);

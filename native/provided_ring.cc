@@ -63,7 +63,7 @@ void ProvidedRing::Provide(uint16_t id) {
   ++tail_;
 }
 
-uint32_t ProvidedRing::Take(uint32_t cqe_flags, int32_t result) {
+ProvidedRing::Taken ProvidedRing::Take(uint32_t cqe_flags, int32_t result) {
   const uint32_t id = cqe_flags >> IORING_CQE_BUFFER_SHIFT;
   URING_CHECK(id < heads_.size());
   const uint32_t offset = offset_ + id * buffer_bytes_ + heads_[id];
@@ -72,7 +72,7 @@ uint32_t ProvidedRing::Take(uint32_t cqe_flags, int32_t result) {
   heads_[id] += bytes;
   if (!incremental_ || (cqe_flags & IORING_CQE_F_BUF_MORE) == 0)
     used_.push_back(static_cast<uint16_t>(id));
-  return offset;
+  return {offset, heads_[id] == buffer_bytes_};
 }
 
 void ProvidedRing::Recycle() {

@@ -34,8 +34,18 @@ class ProvidedRing {
 
   Region& pool() const { return *pool_; }
 
-  // Accounts for a completion that names a buffer; returns the pool offset of its bytes.
-  uint32_t Take(uint32_t cqe_flags, int32_t result);
+  // Where the bytes of a completion lie in the pool.
+  struct Taken {
+    uint32_t offset;
+    // They reach to the end of their buffer, so that more may follow in the next.
+    bool to_end;
+  };
+
+  // Accounts for a completion that names a buffer.
+  Taken Take(uint32_t cqe_flags, int32_t result);
+
+  uint32_t begin() const { return offset_; }
+  uint32_t end() const { return offset_ + static_cast<uint32_t>(heads_.size()) * buffer_bytes_; }
 
   // Gives the buffers used up since the last call back to the kernel: after the dispatch that
   // carried their last bytes.

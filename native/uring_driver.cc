@@ -6,7 +6,9 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
 #include <ctime>
+#include <utility>
 
 namespace uring_net {
 
@@ -20,6 +22,10 @@ constexpr useconds_t kGiveBackUs = 20000;
 // typical segment train.
 constexpr uint32_t kIncrementalBufferBytes = 64 * 1024;
 constexpr uint32_t kWholeBufferBytes = 16 * 1024;
+// Of what is told as one receive; libuv reads as much at a time.
+constexpr uint32_t kReceiveBytes = 64 * 1024;
+// Behind the last buffer: the rest of a receive that went on in the first.
+constexpr uint32_t kSpillBytes = kReceiveBytes;
 constexpr uint16_t kMainGroup = 0;
 // For receives that found the main pool empty: one buffer each, so that nobody can take it all.
 constexpr uint16_t kReserveGroup = 1;
@@ -86,7 +92,7 @@ int UringDriver::SetupRing(uint32_t submission, uint32_t completion) {
 int UringDriver::SetupPool() {
   const uint32_t bytes = (options_.pool_bytes + kIncrementalBufferBytes - 1) /
                          kIncrementalBufferBytes * kIncrementalBufferBytes;
-  pool_ = Region::Map(bytes + kReserveBuffers * kReserveBufferBytes);
+  pool_ = Region::Map(bytes + kSpillBytes + kReserveBuffers * kReserveBufferBytes);
   if (!pool_) return -ENOMEM;
   int error = -EINVAL;
   if ((options_.disable & kIncrementalBuffers) == 0) {
@@ -99,8 +105,9 @@ int UringDriver::SetupPool() {
     error = provided_.Setup(&ring_, pool_, {kMainGroup, 0, count, kWholeBufferBytes}, false);
   }
   if (error != 0) return error;
-  return reserve_.Setup(&ring_, pool_, {kReserveGroup, bytes, kReserveBuffers, kReserveBufferBytes},
-                        false);
+  const ProvidedRing::Part reserve = {kReserveGroup, bytes + kSpillBytes, kReserveBuffers,
+                                      kReserveBufferBytes};
+  return reserve_.Setup(&ring_, pool_, reserve, false);
 }
 
 int UringDriver::SetupRingAndPool(uint32_t submission, uint32_t completion) {
@@ -242,6 +249,7 @@ void UringDriver::Gather() {
   unsigned head;
   unsigned seen = 0;
   io_uring_cqe* cqe;
+  cut_ = {};
   io_uring_for_each_cqe(&ring_, head, cqe) {
     if (BatchFull()) break;
     Complete(*cqe);
@@ -254,6 +262,7 @@ void UringDriver::Gather() {
 void UringDriver::Complete(const io_uring_cqe& cqe) {
   const int32_t op = TagOp(cqe.user_data);
   Slot* slot = slots_.Find(TagId(cqe.user_data));
+  if (op != kReceive) cut_ = {};
   if (op == kCancel) {
     CompleteCancel(slot, TagTarget(cqe.user_data), cqe.res);
     return;
@@ -275,16 +284,38 @@ void UringDriver::Complete(const io_uring_cqe& cqe) {
 }
 
 void UringDriver::CompleteReceive(Slot& slot, const io_uring_cqe& cqe) {
-  uint32_t offset = 0;
+  ProvidedRing::Taken taken = {};
   // Also without bytes a buffer may have been picked, and is ours again.
   if (cqe.flags & IORING_CQE_F_BUFFER) {
-    ProvidedRing& ring = slot.from_reserve ? reserve_ : provided_;
-    offset = ring.Take(cqe.flags, cqe.res);
+    taken = (slot.from_reserve ? reserve_ : provided_).Take(cqe.flags, cqe.res);
   }
-  if (cqe.res > 0) counters_.bytes_received += static_cast<uint32_t>(cqe.res);
+  const uint32_t bytes = cqe.res > 0 ? static_cast<uint32_t>(cqe.res) : 0;
+  counters_.bytes_received += bytes;
   if (cqe.res == -ENOBUFS) ++counters_.pool_exhausted;
+  if (JoinReceive(slot, cqe, taken.offset)) return;
+  const bool goes_on = bytes > 0 && taken.to_end && (cqe.flags & IORING_CQE_F_MORE);
+  cut_ = goes_on ? Cut{slot.id, bytes, taken.offset + bytes} : Cut{};
   const int32_t result = cqe.res == 0 && EndIsReset(slot) ? -ECONNRESET : cqe.res;
-  Emit(slot, kReceive, cqe.flags & IORING_CQE_F_MORE, result, static_cast<int32_t>(offset));
+  Emit(slot, kReceive, cqe.flags & IORING_CQE_F_MORE, result, static_cast<int32_t>(taken.offset));
+}
+
+// Where a buffer ends says nothing about the peer's messages: what went on in the next one is told
+// as one receive, as far as libuv would have read it in one. Buffers come back in the order they
+// were used up in, so the next one follows in memory, except behind the last.
+bool UringDriver::JoinReceive(Slot& slot, const io_uring_cqe& cqe, uint32_t offset) {
+  const Cut cut = std::exchange(cut_, {});
+  const uint32_t bytes = cqe.res > 0 ? static_cast<uint32_t>(cqe.res) : 0;
+  if (cut.id != slot.id || bytes == 0 || cut.bytes + bytes > kReceiveBytes) return false;
+  if (slot.life == Life::kClosing) return false;
+  if (cut.end == provided_.end() && offset == provided_.begin()) {
+    // Lifetime: the first buffer is not filled anew before this batch is done and it was given
+    // back, so neither is the spill.
+    std::memcpy(pool_->data() + cut.end, pool_->data() + offset, bytes);
+  } else if (cut.end != offset) {
+    return false;
+  }
+  ExtendReceive(slot, cqe.flags & IORING_CQE_F_MORE, cqe.res);
+  return true;
 }
 
 void UringDriver::CompleteSend(Slot& slot, int32_t result) {

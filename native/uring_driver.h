@@ -52,6 +52,7 @@ class UringDriver final : public Driver {
   void RunKernelWork();
   void Complete(const io_uring_cqe& cqe);
   void CompleteReceive(Slot& slot, const io_uring_cqe& cqe);
+  bool JoinReceive(Slot& slot, const io_uring_cqe& cqe, uint32_t offset);
   void CompleteSend(Slot& slot, int32_t result);
   void CompleteAccept(Slot& slot, const io_uring_cqe& cqe);
   void CompleteCancel(Slot* slot, int32_t target, int32_t result);
@@ -60,6 +61,13 @@ class UringDriver final : public Driver {
   io_uring ring_ = {};
   ProvidedRing provided_;
   ProvidedRing reserve_;
+  // The receive that was completed last, when its bytes reach to the end of their buffer.
+  struct Cut {
+    int32_t id = 0;
+    uint32_t bytes = 0;
+    uint32_t end = 0;
+  };
+  Cut cut_;
   uint32_t features_ = 0;
   bool overflowing_ = false;
   // Operations the kernel knows of; memory and descriptors may go when it is zero.

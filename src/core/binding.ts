@@ -28,9 +28,10 @@
  * In a batch, wakes, completions of shutdowns, of sends that succeeded, were cancelled or were refused, and those of
  * endpoints being closed come first, wakes and shutdowns in the order of their commands; of sends that failed
  * after the receives (a reset ends both, and the receive is what tells of it). `closed` completions have batches of their
- * own, in the closing phase of the loop. Word 2 is the number of those that come first, or 0. A send mostly completes when it is submitted, and under libuv it would have
- * completed before anything else was read: dispatch, having delivered them and finding commands queued, answers
- * Dispatched.submit. Word 3 counts the turns of the event loop; in one turn it may be called several times.
+ * own, in the closing phase of the loop. Word 2 is the number of those that come first, or 0. A send mostly completes
+ * when it is submitted, and under libuv it would have completed before anything else was read: dispatch, having delivered
+ * them and finding commands queued, answers Dispatched.submit. Word 3 counts the turns of the event loop; in one turn it
+ * may be called several times.
  *
  * ## Who owns the bytes
  * Receive pool: the native side owns it. The bytes of a receive completion may be read until the dispatch call that

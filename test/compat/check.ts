@@ -5,7 +5,7 @@
 import type { Capability, PairOptions, Subject } from './subject'
 import type { Observed } from './observe'
 
-/** Rules of docs/design.md; `N` for the event orders of Node's own documentation; `H` for the harness. */
+/** Rules of docs/design.md; `H` for the harness. */
 export type Rule =
   | 'H'
   | 'W1'
@@ -31,6 +31,7 @@ export interface CheckContext {
   readonly clocks: Clocks
   /** A fresh connected pair, recorded from the first tick; the runner stops it after the check. */
   pair(options?: PairOptions): Promise<Observed>
+  pairs(count: number): Promise<Observed[]>
   /** Something else to be undone after the check, last first. */
   after(undo: () => Promise<void> | void): void
   /** The promise, or a failure that names what did not come in time. */

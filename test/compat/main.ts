@@ -1,7 +1,7 @@
 /**
- * The suite's process entry. Started by `uring-net conformance` with its arguments, by processes.ts with --worker, by
- * seeds.ts with --play N; by hand, in a checkout, with --faults [--whole] [--shard i/n] [--grep pattern] [--json file]
- * (the suite's own proof) or --document (writes the example and the tables in README.md).
+ * The suite's process entry. Started by `uring-net conformance` with its arguments, by processes.ts with --worker; by hand,
+ * in a checkout, with --faults [--whole] [--shard i/n] [--grep pattern] [--json file] (the suite's own proof) or --document
+ * (writes the example and the tables in README.md).
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -12,14 +12,12 @@ import { checks } from './checks/index'
 import { faults } from './faults/index'
 import { documented } from './report/document'
 import { runCommand } from './run-command'
-import { playHere } from './seeds'
 import { runSelf } from './self'
 import { work } from './worker'
 
 async function start([mode, ...args]: string[]): Promise<number> {
   if (mode === '--faults') return proveFaults(args)
   if (mode === '--document') return document()
-  if (mode === '--play') return playHere(Number(args[0]))
   return runCommand(parseConformanceArguments(process.argv.slice(2)))
 }
 

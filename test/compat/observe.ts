@@ -78,6 +78,11 @@ export class Recorder {
     return this.#length
   }
 
+  /** How many chunks they came in. */
+  get chunks(): number {
+    return this.#chunks.length
+  }
+
   /** All that was read so far. */
   get bytes(): Buffer {
     return Buffer.concat(this.#chunks)

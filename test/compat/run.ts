@@ -4,8 +4,9 @@
  */
 import type { Check, CheckContext, Clocks } from './check'
 import { observe } from './observe'
-import type { TraceEntry } from './observe'
+import type { Observed, TraceEntry } from './observe'
 import type { Capability, Subject } from './subject'
+import { turn } from './turns'
 
 export const defaultClocks: Clocks = { signalMs: 2000, silenceMs: 60, checkMs: 15_000 }
 
@@ -112,6 +113,11 @@ async function attempt(
         throw error
       }
     },
+    async pairs(count) {
+      const made: Observed[] = []
+      while (made.length < count) made.push(await context.pair())
+      return made
+    },
     after: (step) => void undo.push(step),
     within: (promise, what) => wait(within(promise, clocks.signalMs, what)),
     until: (holds, what) => wait(until(holds, clocks.signalMs, what)),
@@ -123,7 +129,7 @@ async function attempt(
     const ran = within(run(context), clocks.checkMs, 'the check as a whole')
     await Promise.race([ran, uncaught.happens])
     // What the check did may throw in the ticks after it.
-    await Promise.race([nextTurn(), uncaught.happens])
+    await Promise.race([turn(), uncaught.happens])
   } catch (error) {
     failure = error ?? new Error('rejected with nothing')
     context.note('fails')
@@ -138,7 +144,7 @@ async function attempt(
       failure ??= error
     }
   }
-  await nextTurn()
+  await turn()
   uncaught.stop()
   return failure ?? uncaught.first()
 }
@@ -166,15 +172,11 @@ async function toPromise(step: () => Promise<void> | void): Promise<void> {
   await step()
 }
 
-function nextTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve))
-}
-
 async function until(holds: () => boolean, ms: number, what: string): Promise<void> {
   const limit = performance.now() + ms
   while (!holds()) {
     if (performance.now() > limit) throw new Timeout(`timed out: ${what}`)
-    await nextTurn()
+    await turn()
   }
 }
 

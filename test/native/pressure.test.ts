@@ -34,7 +34,7 @@ async function connectMany(
 }
 
 /** What is kept, beyond the pool asked for, for receives that found it empty. */
-const reserveBytes = 64 * 4096
+const reserveBytes = 64 * 1024 + 64 * 4096
 
 describe.each(kinds)('%s: small queues', (kind) => {
   const small: Partial<NativeOptions> = {

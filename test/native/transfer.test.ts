@@ -77,6 +77,23 @@ describe.each(kinds)('%s: transfer', (kind) => {
     peer.destroy()
   })
 
+  test('what the peer wrote at once is one receive, wherever the buffers of the pool end', async () => {
+    // Three times round the pool, with messages that do not divide a buffer.
+    const message = pattern(5000)
+    const rig = makeRig(kind, { poolBytes: 128 * 1024 })
+    const { id, peer } = await rig.pair()
+    const count = Math.ceil((3 * 128 * 1024) / message.length)
+    for (let sent = 1; sent <= count; sent++) {
+      peer.write(message)
+      const length = sent * message.length
+      await rig.until('the whole message', () => rig.received(id).length >= length)
+    }
+    const received = rig.of('receive', id).map((event) => event.bytes)
+    expect(received.map((bytes) => bytes.length)).toEqual(Array(count).fill(message.length))
+    for (const bytes of received) expect(bytes.equals(message)).toBe(true)
+    peer.destroy()
+  })
+
   test('a large send to a peer that stalls has one completion, when the last byte is taken', async () => {
     const rig = makeRig(kind, { arenaBytes: 16 << 20 })
     const { id, peer } = await rig.pair()

@@ -64,6 +64,18 @@ test('createDriver refuses options that are missing, not integers or out of rang
   )
 })
 
+test('descriptors and sizes that are no numbers are refused', () => {
+  const { duplicate, setBufferBytes } = binding as unknown as Untyped
+  for (const wrong of [undefined, null, 'x', {}, [], 1n, true]) {
+    expect(duplicate!(wrong)).toBe(errno('EBADF'))
+    expect(setBufferBytes!(wrong, 1, 1)).toBe(errno('EINVAL'))
+    expect(setBufferBytes!(1, wrong, 1)).toBe(errno('EINVAL'))
+    expect(setBufferBytes!(1, 1, wrong)).toBe(errno('EINVAL'))
+  }
+  expect(setBufferBytes!()).toBe(errno('EINVAL'))
+  expect(setBufferBytes!(-1, 4096, 4096)).toBe(errno('EBADF'))
+})
+
 describe.each(kinds)('%s: validation', (kind) => {
   test('every call with an unknown id or garbage returns -errno', async () => {
     const rig = makeRig(kind)
@@ -79,6 +91,7 @@ describe.each(kinds)('%s: validation', (kind) => {
       name: (id) => [id, false, {}],
       fd: (id) => [id],
       sendNow: (id) => [id, Buffer.from('x'), 0, 1],
+      offer: (id) => [id, Buffer.from('x'), 0, 1],
     }
     for (const [name, argumentsFor] of Object.entries(calls)) {
       for (const wrong of [0, stale, id + 1, (1 << 30) + 5]) {

@@ -4,8 +4,9 @@
  */
 import * as assert from 'node:assert/strict'
 import type { Check } from '../check'
+import { turns } from '../turns'
 import { assertWire, payload } from '../wire'
-import { Writes, arrive, collectGarbage, turns } from './sends'
+import { Writes, arrive, collectGarbage } from './sends'
 
 const area = 'buffer ownership'
 

@@ -3,8 +3,9 @@ import * as assert from 'node:assert/strict'
 import { addAbortSignal } from 'node:stream'
 import type { Check, CheckContext } from '../check'
 import type { Observed } from '../observe'
+import { turns } from '../turns'
 import { assertWirePrefix, payload } from '../wire'
-import { Writes, assertClosedLast, collectGarbage, eventsOf, turns } from './sends'
+import { Writes, assertClosedLast, collectGarbage, eventsOf } from './sends'
 
 const area = 'destroying'
 

@@ -2,8 +2,9 @@
 import * as assert from 'node:assert/strict'
 import type { Check, CheckContext } from '../check'
 import type { Observed } from '../observe'
+import { turns } from '../turns'
 import { assertWire, payload } from '../wire'
-import { Writes, arrive, assertClosedLast, eventsOf, turns } from './sends'
+import { Writes, arrive, assertClosedLast, eventsOf } from './sends'
 
 const area = 'flushing'
 

@@ -4,18 +4,13 @@
  */
 import * as assert from 'node:assert/strict'
 import { AsyncLocalStorage } from 'node:async_hooks'
-import type { Check, CheckContext } from '../check'
+import type { Check } from '../check'
 import type { Observed } from '../observe'
+import { turn } from '../turns'
 import { assertWire, payload } from '../wire'
 import { listening, netOf } from './module-ends'
 
 const area = 'events'
-
-async function pairs(context: CheckContext, count: number): Promise<Observed[]> {
-  const made: Observed[] = []
-  for (let i = 0; i < count; i++) made.push(await context.pair())
-  return made
-}
 
 export const betweenChecks: readonly Check[] = [
   {
@@ -28,7 +23,7 @@ export const betweenChecks: readonly Check[] = [
       'what a handler queued is done before the next handler runs: promises are written for that',
     hazards: [58],
     async run(context) {
-      const made = await pairs(context, 4)
+      const made = await context.pairs(4)
       const order: string[] = []
       made.forEach(({ a, seenA }, i) => {
         a.on('data', (chunk: Buffer) => {
@@ -64,7 +59,7 @@ export const betweenChecks: readonly Check[] = [
     intent: 'one bad request: the uncaught exception is logged, everybody else is served',
     hazards: [59],
     async run(context) {
-      const made = await pairs(context, 6)
+      const made = await context.pairs(6)
       const caught: unknown[] = []
       // Not process.on: the runner takes what comes there for a failure of the check.
       process.setUncaughtExceptionCaptureCallback((error) => void caught.push(error))
@@ -101,7 +96,7 @@ export const betweenChecks: readonly Check[] = [
     intent: 'a chat server, a proxy, a pool: handlers act on other connections',
     hazards: [29, 42, 58],
     async run(context) {
-      const made = await pairs(context, 12)
+      const made = await context.pairs(12)
       const late: number[] = []
       const isDestroyed = made.map(() => false)
       let first = -1
@@ -207,7 +202,7 @@ export const betweenChecks: readonly Check[] = [
           })
         })
       }
-      await new Promise((resolve) => setImmediate(resolve))
+      await turn()
       storage.run('whoever writes', () => {
         for (const { pair } of made) pair.b.write('x')
       })

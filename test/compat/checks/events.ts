@@ -5,13 +5,12 @@
 import * as assert from 'node:assert/strict'
 import type { Check } from '../check'
 import type { Recorder } from '../observe'
+import { turn } from '../turns'
 import { assertWire, payload } from '../wire'
 import { betweenChecks } from './events-between'
 import { timeoutChecks } from './events-timeout'
 
 const area = 'events'
-
-const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 /** The events among these, without what is in brackets. */
 const only = (seen: Recorder, ...names: string[]): string[] =>

@@ -44,5 +44,3 @@ export async function deadPort(context: CheckContext): Promise<number> {
 
 export const connectionTo = (server: nodeNet.Server): Promise<nodeNet.Socket> =>
   new Promise((resolve) => server.once('connection', resolve))
-
-export const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))

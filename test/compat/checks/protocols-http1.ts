@@ -4,11 +4,10 @@ import * as http from 'node:http'
 import type { Socket } from 'node:net'
 import type { Check, CheckContext } from '../check'
 import type { Recorder } from '../observe'
+import { turn } from '../turns'
 import { assertWire, payload } from '../wire'
 
 const area = 'protocols'
-const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
-
 /** A server that was given this connection; nothing listens. */
 function serve(
   context: CheckContext,

@@ -7,6 +7,7 @@ import * as http2 from 'node:http2'
 import type { Check, CheckContext } from '../check'
 import { Http2Peer } from '../http2-peer'
 import type { Observed } from '../observe'
+import { turns } from '../turns'
 import { assertWire, payload } from '../wire'
 
 const area = 'protocols'
@@ -47,9 +48,9 @@ async function storm(
     const opaque = `mine ${round}..`
     pinged.add(opaque)
     session.ping(Buffer.from(opaque), () => pongs++)
-    for (let turn = 0; turn < 4; turn++) await new Promise((resolve) => setImmediate(resolve))
+    await turns(4)
     b.resume()
-    for (let turn = 0; turn < 2; turn++) await new Promise((resolve) => setImmediate(resolve))
+    await turns(2)
   }
   const all = peer.when(
     () =>

@@ -6,6 +6,7 @@ import * as assert from 'node:assert/strict'
 import type { Socket } from 'node:net'
 import type { Check, CheckContext } from '../check'
 import type { Observed } from '../observe'
+import { turn } from '../turns'
 import { assertWire, payload } from '../wire'
 
 const area = 'receiving'
@@ -17,8 +18,6 @@ const piece = 256 * 1024
 
 /** What a connection may hold whose consumer does not read: its high-water mark, and what was under way. */
 const heldMost = 512 * 1024
-
-const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 /** Sends `total` bytes in pieces; answers the bytes whose callbacks have come. */
 function flood(b: Socket): () => number {

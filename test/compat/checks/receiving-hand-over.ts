@@ -4,11 +4,10 @@
  */
 import * as assert from 'node:assert/strict'
 import type { Check } from '../check'
+import { turn } from '../turns'
 import { assertWire, payload } from '../wire'
 
 const area = 'receiving'
-
-const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 export const handOverChecks: readonly Check[] = [
   {
@@ -22,7 +21,6 @@ export const handOverChecks: readonly Check[] = [
     async run(context) {
       const { a, b, seenA } = await context.pair()
       const bytes = payload(5000)
-      const head = 48
       b.write(bytes.subarray(0, 1000))
       const first = await context.within(
         new Promise<Buffer>((resolve) => {
@@ -33,9 +31,12 @@ export const handOverChecks: readonly Check[] = [
         }),
         'the first chunk',
       )
+      // A transport may have cut what was written.
+      const head = Math.min(48, first.length)
       seenA.take(first.subarray(0, head))
       b.write(bytes.subarray(1000, 3000))
-      await context.until(() => a.readableLength === 2000, 'data received since')
+      const since = 3000 - first.length
+      await context.until(() => a.readableLength === since, 'data received since')
       a.unshift(first.subarray(head))
       b.end(bytes.subarray(3000))
       await context.silence()

@@ -3,17 +3,11 @@
  * the `a` of each pair as the reader.
  */
 import * as assert from 'node:assert/strict'
-import type { Check, CheckContext } from '../check'
+import type { Check } from '../check'
 import type { Observed } from '../observe'
 import { assertWire, payload } from '../wire'
 
 const area = 'receiving'
-
-async function pairs(context: CheckContext, count: number): Promise<Observed[]> {
-  const made: Observed[] = []
-  for (let i = 0; i < count; i++) made.push(await context.pair())
-  return made
-}
 
 export const manyChecks: readonly Check[] = [
   {
@@ -25,7 +19,7 @@ export const manyChecks: readonly Check[] = [
     intent: 'a burst after a pause of the network: no connection pays for the others',
     hazards: [49, 51],
     async run(context) {
-      const made = await pairs(context, 64)
+      const made = await context.pairs(64)
       for (const { seenA } of made) seenA.read()
       const length = 24_000
       made.forEach(({ b }, i) => b.write(payload(length, i)))
@@ -46,7 +40,7 @@ export const manyChecks: readonly Check[] = [
     intent: 'an end of stream that comes when buffers have run out is an end of stream nonetheless',
     hazards: [49, 51],
     async run(context) {
-      const made = await pairs(context, 64)
+      const made = await context.pairs(64)
       for (const { seenA } of made) seenA.read()
       const length = 4000
       made.forEach(({ b }, i) => b.end(payload(length, i)))
@@ -66,7 +60,7 @@ export const manyChecks: readonly Check[] = [
     intent: 'one stuck client must not stop a server',
     hazards: [48, 49, 50],
     async run(context) {
-      const made = await pairs(context, 12)
+      const made = await context.pairs(12)
       const [slow, stuck, ...quick] = made as [Observed, Observed, ...Observed[]]
       const much = 1_000_000
       slow.b.end(payload(much, 100))
@@ -99,7 +93,7 @@ export const manyChecks: readonly Check[] = [
     intent: 'a body is collected in memory: what lends it must have more, or copy',
     hazards: [50],
     async run(context) {
-      const [holder, other] = await pairs(context, 2)
+      const [holder, other] = await context.pairs(2)
       assert.ok(holder !== undefined && other !== undefined)
       const kept: Buffer[] = []
       holder.a.on('data', (chunk: Buffer) => {

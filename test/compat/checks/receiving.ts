@@ -6,15 +6,13 @@
 import * as assert from 'node:assert/strict'
 import { Writable } from 'node:stream'
 import type { Check } from '../check'
+import { turn } from '../turns'
 import { assertWire, payload } from '../wire'
 import { boundsChecks } from './receiving-bounds'
 import { handOverChecks } from './receiving-hand-over'
 import { manyChecks } from './receiving-many'
 
 const area = 'receiving'
-
-/** A turn of the loop: what is pending in it has been delivered afterwards. */
-const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 const orderChecks: readonly Check[] = [
   {
@@ -378,6 +376,32 @@ const orderChecks: readonly Check[] = [
       await turn()
       assert.equal(seenA.length, 0, "'data' came after the reset's 'close'")
       assert.ok(!seenA.events.includes('end'), "'end' came after a reset")
+    },
+  },
+  {
+    id: 'R1-16',
+    rule: 'R1',
+    strength: 'recommended',
+    area,
+    requirement: 'what the peer wrote at once, and waited after, is one chunk',
+    intent:
+      'programs that take a chunk for a message work over loopback, until a buffer of the transport ends in one',
+    hazards: [],
+    async run(context) {
+      const { b, seenA } = await context.pair()
+      seenA.read()
+      const lengths: number[] = []
+      const message = 3000
+      // Enough to come to the end of every buffer that is likely.
+      const bytes = payload(100 * message)
+      for (let at = 0; at < bytes.length; at += message) {
+        const before = seenA.chunks
+        b.write(bytes.subarray(at, at + message))
+        await context.within(seenA.received(at + message), 'a message')
+        lengths.push(seenA.chunks - before)
+      }
+      assert.deepEqual(new Set(lengths), new Set([1]), 'a message came in several chunks')
+      assertWire(seenA.bytes, bytes, 'messages one after the other')
     },
   },
 ]

@@ -7,6 +7,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import type { CheckContext } from '../check'
 import type { Observed, Recorder } from '../observe'
+import { turns } from '../turns'
 import { payload } from '../wire'
 
 const fillBytes = 128 << 10
@@ -111,10 +112,6 @@ export class Writes {
     assert.deepEqual(this.called, sorted, 'callbacks came in another order than the writes')
     assert.equal(this.hasCalledInside, false, 'a callback was called inside write()')
   }
-}
-
-export async function turns(count: number): Promise<void> {
-  for (let i = 0; i < count; i++) await new Promise((resolve) => setImmediate(resolve))
 }
 
 /** Starts reading at the peer, waits for as many bytes as were written, and for what comes too much. */

@@ -5,7 +5,8 @@ import * as assert from 'node:assert/strict'
 import * as nodeNet from 'node:net'
 import type { LookupAddress } from 'node:dns'
 import type { Check } from '../check'
-import { connectionTo, deadPort, listening, netOf, recorded, turn } from './module-ends'
+import { turn } from '../turns'
+import { connectionTo, deadPort, listening, netOf, recorded } from './module-ends'
 
 const area = 'sockets'
 const needs = ['module'] as const

@@ -5,8 +5,9 @@ import * as nodeNet from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Check } from '../check'
+import { turn } from '../turns'
 import { assertWire, payload } from '../wire'
-import { connectionTo, listening, netOf, recorded, turn } from './module-ends'
+import { connectionTo, listening, netOf, recorded } from './module-ends'
 
 const area = 'sockets'
 const needs = ['module'] as const

@@ -5,7 +5,8 @@
 import * as assert from 'node:assert/strict'
 import * as nodeNet from 'node:net'
 import type { Check } from '../check'
-import { connectionTo, listening, netOf, recorded, turn } from './module-ends'
+import { turn } from '../turns'
+import { connectionTo, listening, netOf, recorded } from './module-ends'
 import { clientChecks } from './sockets-clients'
 import { optionChecks } from './sockets-options'
 

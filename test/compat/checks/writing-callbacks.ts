@@ -1,8 +1,9 @@
 /** W4: what callbacks, return values, drain and the counters say about bytes under way. */
 import * as assert from 'node:assert/strict'
 import type { Check } from '../check'
+import { turns } from '../turns'
 import { assertWire, payload } from '../wire'
-import { Writes, arrive, eventsOf, turns } from './sends'
+import { Writes, arrive, eventsOf } from './sends'
 
 const area = 'write callbacks'
 

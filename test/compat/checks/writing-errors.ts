@@ -1,8 +1,9 @@
 /** W5: after an error nothing more is sent, and everybody who waits is told once. */
 import * as assert from 'node:assert/strict'
 import type { Check } from '../check'
+import { turns } from '../turns'
 import { assertWire, assertWirePrefix, payload } from '../wire'
-import { Writes, assertClosedLast, eventsOf, turns } from './sends'
+import { Writes, assertClosedLast, eventsOf } from './sends'
 
 const area = 'write errors'
 

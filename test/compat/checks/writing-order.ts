@@ -1,8 +1,9 @@
 /** W1 and W3: what was accepted leaves whole, once, in order, without another call. Judged by the peer's bytes. */
 import * as assert from 'node:assert/strict'
 import type { Check } from '../check'
+import { turns } from '../turns'
 import { assertWire, payload } from '../wire'
-import { Writes, arrive, turns } from './sends'
+import { Writes, arrive } from './sends'
 
 const area = 'writing'
 

@@ -6,17 +6,13 @@ import {
   abandon,
   hasNoReason,
   isBlocked,
+  isReset,
   replaceDestroy,
   replaceEmit,
   replaceEnd,
   replaceWrite,
   spoiled,
 } from './sends'
-
-const isReset = (error: unknown): boolean => {
-  const { code } = (error ?? {}) as NodeJS.ErrnoException
-  return code === 'ECONNRESET' || code === 'EPIPE'
-}
 
 /** A connection that said one letter and heard one: what both ends of the smallest exchange do. */
 const isSmallest = (a: Socket): boolean => a.bytesWritten === 1 && a.bytesRead === 1

@@ -14,6 +14,25 @@ function swapped(chunk: Buffer): Buffer {
 
 const pathFaults: readonly Fault[] = [
   {
+    name: 'chunk-cut-by-a-buffer',
+    imitates: 'provided buffers filled bit by bit: a message is cut where one of them ends',
+    caughtBy: { 'R1-16': /a message came in several chunks/ },
+    spoil: (oracle) =>
+      spoilPairs(oracle, (a) => {
+        let left = 65_536
+        onPush(a, (chunk, push) => {
+          if (chunk === null || chunk.length <= left) {
+            left -= chunk?.length ?? 0
+            return push(chunk)
+          }
+          const [head, rest] = [chunk.subarray(0, left), chunk.subarray(left)]
+          left = 65_536
+          if (head.length > 0) push(head)
+          return push(rest)
+        })
+      }),
+  },
+  {
     name: 'one-chunk-of-read-ahead',
     imitates:
       'a wrapper with a single read-ahead buffer: what comes before a reader replaces nothing',

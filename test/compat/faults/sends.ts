@@ -112,3 +112,8 @@ export function isCancel(error: unknown): boolean {
 export function hasNoReason(socket: Socket): boolean {
   return socket.errored === null || isCancel(socket.errored)
 }
+
+export function isReset(error: unknown): boolean {
+  const { code } = (error ?? {}) as NodeJS.ErrnoException
+  return code === 'ECONNRESET' || code === 'EPIPE'
+}

@@ -4,6 +4,7 @@ import type { Fault } from '../fault'
 import {
   internals,
   isBlocked,
+  isReset,
   lengthOf,
   replaceEmit,
   replaceEnd,
@@ -20,11 +21,6 @@ function replaceGetter(a: Socket, name: Getter, make: (base: () => number) => ()
     owner = Object.getPrototypeOf(owner) as object
   const { get } = Object.getOwnPropertyDescriptor(owner, name)!
   Object.defineProperty(a, name, { get: make(() => get!.call(a) as number), configurable: true })
-}
-
-const isReset = (error: unknown): boolean => {
-  const { code } = error as NodeJS.ErrnoException
-  return code === 'ECONNRESET' || code === 'EPIPE'
 }
 
 export const callbackFaults: readonly Fault[] = [
