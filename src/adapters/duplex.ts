@@ -2,20 +2,17 @@
  * A core connection as a stream.Duplex, usable before the connection exists. Owns the channel it takes over; never emits
  * anything after 'close', which comes last and once.
  *
- * Claims W1-W5, C1-C4, R1-R3. Of W6 only: the write that has reached the channel gets its attempt when the stream is
- * destroyed; writes queued behind it get ERR_STREAM_DESTROYED, as on any Duplex. E1 and E3 need a net.Socket: there are
- * no addresses, timeouts, ref() or destroySoon() here, which http.Agent, for one, asks of a socket that it keeps.
- *
- * Two streams: ChannelStream (node:stream) moves bytes; ConnectionDuplex (duplexify) is what the user holds and what
- * waits for the connection. duplexify stands on readable-stream 3, so an `instanceof stream.Duplex` is false and Node's
- * operators (map, compose) are missing; pipe, pipeline, finished, `for await`, http and tls are tested.
+ * Claims W1-W6, C1-C4, R1-R3, E2. E1 and E3 need a net.Socket: there are no addresses, timeouts, ref() or destroySoon()
+ * here, which http.Agent, for one, asks of a socket that it keeps.
  */
-import Duplexify from 'duplexify'
-import { Duplex, Writable } from 'node:stream'
-import { isUint8Array } from 'node:util/types'
-import type { Channel, ChannelHandler } from '../core/channel'
+import { AsyncResource } from 'node:async_hooks'
+import { Duplex } from 'node:stream'
+import { Sent } from '../core/channel'
+import type { Channel, ChannelHandler, SendEntry, SendRequest } from '../core/channel'
 import type { Connection } from '../core/connection'
+import { copyOfPart } from '../core/copy'
 import { Errno, systemError } from '../core/errors'
+import { snapshot } from './snapshot'
 
 export interface DuplexOptions {
   /** Bytes to buffer in each direction before asking for a pause. Default 65536. */
@@ -42,12 +39,12 @@ export function toDuplex(
   const { highWaterMark = 65536, allowHalfOpen = true } = options
   const duplex = new ConnectionDuplex(highWaterMark, allowHalfOpen)
   if ('take' in connection) {
-    duplex.attach(new ChannelStream(connection.take(), highWaterMark))
+    duplex.attach(connection.take())
   } else {
     Promise.resolve(connection)
       .then((arrived) => {
         if (duplex.destroyed) return arrived.close()
-        duplex.attach(new ChannelStream(arrived.take(), highWaterMark))
+        duplex.attach(arrived.take())
         return undefined
       })
       .catch((error: unknown) => duplex.destroy(error as Error))
@@ -55,256 +52,172 @@ export function toDuplex(
   return duplex
 }
 
-/** Moves bytes between a channel and its own buffers. */
-class ChannelStream extends Duplex implements ChannelHandler {
-  readonly #channel: Channel
+type Callback = (error?: Error | null) => void
 
-  constructor(channel: Channel, highWaterMark: number) {
+/** Of all async resources here: their end is told, not left to the collector. */
+const manualDestroy = { requireManualDestroy: true }
+
+/** A send whose callback runs in the async context of its write. */
+class DuplexWrite implements SendRequest {
+  readonly #callback: Callback
+  readonly #resource = new AsyncResource('URINGDUPLEXWRITE', manualDestroy)
+
+  constructor(callback: Callback) {
+    this.#callback = callback
+  }
+
+  /** What the channel answered to it. */
+  answered(status: number): void {
+    if (status === Sent.done) this.onSent(0)
+    else if (status < 0) this.onSent(status)
+  }
+
+  onSent(status: number): void {
+    this.#resource.emitDestroy()
+    const error = status === 0 ? null : systemError(status, 'write')
+    this.#resource.runInAsyncScope(this.#callback, undefined, error)
+  }
+}
+
+/** What a write or an end has asked for before there is a channel. */
+interface Waiting {
+  start: () => void
+  fail: Callback
+}
+
+class ConnectionDuplex extends Duplex implements ChannelHandler {
+  #channel: Channel | undefined
+  #waiting: Waiting | undefined
+  #isFlushed = false
+  /** What is received belongs to the context in which the stream was made. */
+  readonly #resource = new AsyncResource('URINGDUPLEX', manualDestroy)
+
+  constructor(highWaterMark: number, allowHalfOpen: boolean) {
     super({
       readableHighWaterMark: highWaterMark,
-      // write() then always answers false and 'drain' tells of every chunk: what duplexify waits for before it calls
-      // back is that the kernel has the bytes (W4), not that they are buffered here.
-      writableHighWaterMark: 0,
-      // Whether to answer FIN with FIN is decided by the outer stream, when its reader has seen the end.
-      allowHalfOpen: true,
+      writableHighWaterMark: highWaterMark,
+      allowHalfOpen,
+      // Strings are encoded where they are to be sent from.
+      decodeStrings: false,
       // The descriptor goes when both directions have ended, or with the first error; 'close' says when it has gone.
       autoDestroy: true,
       emitClose: true,
     })
+  }
+
+  attach(channel: Channel): void {
     this.#channel = channel
     channel.handler = this
-  }
-
-  override _read(): void {
-    if (!this.#channel.isReading) this.#channel.readStart()
-  }
-
-  onBytes(memory: Buffer, offset: number, length: number): void {
-    // Memory of its own: a slice of Node's pool would show others their bytes.
-    const chunk = Buffer.allocUnsafeSlow(length)
-    memory.copy(chunk, 0, offset, offset + length)
-    if (!this.push(chunk)) this.#channel.readStop()
-  }
-
-  onEnd(): void {
-    this.push(null)
-  }
-
-  onReceiveError(errno: number): void {
-    this.destroy(systemError(errno, 'read'))
-  }
-
-  override _write(chunk: Buffer, _encoding: string, callback: (error?: Error) => void): void {
-    const onSent = (status: number): void => {
-      if (status === 0) callback()
-      else callback(systemError(status, 'write'))
-    }
-    const status = this.#channel.send(chunk, { onSent }, false)
-    if (status < 0) onSent(status)
-  }
-
-  override _final(callback: (error?: Error) => void): void {
-    const onShutdown = (status: number): void => {
-      // As net.Socket: a peer that is gone already needs no FIN.
-      if (status === 0 || status === Errno.ENOTCONN) callback()
-      else callback(systemError(status, 'shutdown'))
-    }
-    const status = this.#channel.shutdown({ onShutdown })
-    if (status < 0) onShutdown(status)
-  }
-
-  override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
-    this.#channel.close(false, () => callback(error))
-  }
-}
-
-type Callback = (error?: Error | null) => void
-
-/** Throws what Node throws for a chunk or an encoding that is none. */
-const refusing = new Writable()
-
-/**
- * duplexify, mended where it falls short of a Duplex of Node's: callbacks of writes that a destroy cuts off are called,
- * end() keeps its encoding, 'finish' needs the FIN to be out, 'close' comes after the descriptor is gone.
- */
-class ConnectionDuplex extends Duplexify {
-  #inner: ChannelStream | null = null
-  /** Callbacks of write() and end() that have not been called. */
-  readonly #waiting = new Set<Callback>()
-  /** cork() calls of the user's; duplexify counts its own on top, and would take uncork() for the connection. */
-  #corks = 0
-  #isEnding = false
-
-  // What readable-stream 3 has not got and stream.finished(), pipeline and http look at.
-  override closed: boolean = false
-  override errored: Error | null = null
-  override writableEnded: boolean = false
-  override writableFinished: boolean = false
-  override readableEnded: boolean = false
-
-  constructor(highWaterMark: number, allowHalfOpen: boolean) {
-    super(undefined, undefined, {
-      readableHighWaterMark: highWaterMark,
-      writableHighWaterMark: highWaterMark,
-      // End of stream from the peer ends our half only if asked for.
-      allowHalfOpen,
-      // readable-stream 3 defaults to false: 'close' would never follow 'end' and 'finish'. duplexify's own option of the
-      // same name (an error of the inner stream destroys the outer one) defaults to true and is wanted as well.
-      autoDestroy: true,
-      // Strings become bytes inside write(), so that a queued string is a snapshot, too (W2).
-      decodeStrings: true,
-    })
-    // http undoes all corks at the end of an answer by setting this to 1 before it calls uncork().
-    Object.defineProperty(this.#state, 'corked', {
-      get: () => 0,
-      set: (corks: number) => {
-        while (this.#corks > Math.max(corks, 1)) this.uncork()
-      },
-    })
-    // What readable-stream 3 has not got, either.
-    Object.defineProperties(this, {
-      writableCorked: { get: () => this.#corks },
-      writableNeedDrain: {
-        get: () => !this.destroyed && !this.#isEnding && this.#state.needDrain,
-      },
-    })
-    this.on('preend', () => this.#sendFin())
-    this.once('finish', () => (this.writableFinished = true))
-    this.once('end', () => (this.readableEnded = true))
-  }
-
-  get #state(): { defaultEncoding: BufferEncoding; needDrain: boolean } {
-    return (
-      this as unknown as { _writableState: { defaultEncoding: BufferEncoding; needDrain: boolean } }
-    )._writableState
-  }
-
-  attach(inner: ChannelStream): void {
-    this.#inner = inner
-    this.setReadable(inner)
-    // Last: it lets the writes that waited go.
-    this.#corks++
-    this.setWritable(inner)
-  }
-
-  /** duplexify emits 'finish' when this many corks are undone; without the FIN that is never. */
-  #sendFin(): void {
-    super.cork()
-    this.#inner!.once('finish', () => super.uncork())
-    this.#inner!.end()
-  }
-
-  override cork(): void {
-    this.#corks++
-    super.cork()
-  }
-
-  override uncork(): void {
-    if (this.#corks === 0) return
-    this.#corks--
-    super.uncork()
-  }
-
-  override read(size?: number): Buffer | string | null {
-    // readable-stream 3 would go on emitting what it has buffered, even after 'close'.
-    return this.destroyed ? null : (super.read(size) as Buffer | string | null)
+    // As a net.Socket, whose first bytes are there before its first listener.
+    this.read(0)
+    const waiting = this.#waiting
+    this.#waiting = undefined
+    waiting?.start()
   }
 
   override write(chunk: unknown, callback?: Callback): boolean
   override write(chunk: unknown, encoding?: BufferEncoding, callback?: Callback): boolean
-  override write(
-    chunk: unknown,
-    encodingOrCallback?: BufferEncoding | Callback,
-    maybeCallback?: Callback,
-  ): boolean {
-    const isShort = typeof encodingOrCallback === 'function'
-    const encoding = (isShort ? undefined : encodingOrCallback) ?? this.#state.defaultEncoding
-    const callback = isShort ? encodingOrCallback : maybeCallback
-    // duplexify's mark for the end, which is known by identity; or a write after end, which is refused there.
-    if (this.#isEnding) return super.write(chunk, encoding, callback)
-    const isBytes = isUint8Array(chunk)
-    if (!isBytes && !(typeof chunk === 'string' && Buffer.isEncoding(encoding))) {
-      return refusing.write(chunk, encoding)
-    }
-    if (this.destroyed) {
-      if (callback) process.nextTick(callback, destroyedError('write'))
-      return false
-    }
-    const waiting = this.#wait(callback)
-    return isBytes
-      ? super.write(this.#isQueueing ? Buffer.from(chunk) : viewOf(chunk), waiting)
-      : super.write(chunk, encoding, waiting)
-  }
-
-  /** Whether a chunk written now has to wait, and so must be a copy (W2); else the channel copies it inside write(). */
-  get #isQueueing(): boolean {
-    return this.#inner === null || this.#corks > 0 || this.writableLength > 0
-  }
-
-  #wait(callback: Callback | undefined): Callback {
-    const waiting: Callback = (error) => {
-      if (this.#waiting.delete(waiting)) callback?.(error)
-    }
-    this.#waiting.add(waiting)
-    return waiting
+  override write(chunk: unknown, ...rest: unknown[]): boolean {
+    const write = super.write.bind(this) as (...values: unknown[]) => boolean
+    return write(snapshot(this, chunk, this.#channel === undefined), ...rest)
   }
 
   override end(callback?: () => void): this
   override end(chunk: unknown, callback?: () => void): this
   override end(chunk: unknown, encoding?: BufferEncoding, callback?: () => void): this
-  override end(chunk?: unknown, encoding?: unknown, callback?: () => void): this {
-    if (typeof chunk === 'function') return this.end(undefined, undefined, chunk as () => void)
-    if (typeof encoding === 'function') return this.end(chunk, undefined, encoding as () => void)
-    if (chunk !== undefined && chunk !== null) this.write(chunk, encoding as BufferEncoding)
-    if (this.destroyed) {
-      if (callback) process.nextTick(callback, destroyedError('end'))
-      return this
-    }
-    if (callback !== undefined) {
-      const waiting = this.#wait(callback)
-      if (this.writableFinished) process.nextTick(waiting)
-      else this.once('finish', () => waiting())
-    }
-    while (this.#corks > 0) this.uncork()
-    if (!this.#isEnding) {
-      this.#isEnding = true
-      super.end()
-      this.writableEnded = true
-    }
-    return this
+  override end(chunk?: unknown, ...rest: unknown[]): this {
+    const end = super.end.bind(this) as (...values: unknown[]) => this
+    return end(snapshot(this, chunk, this.#channel === undefined), ...rest)
   }
 
-  /** duplexify's own leaves callbacks uncalled and emits 'close' while the descriptor is open. */
-  override destroy(error?: Error | null, callback: (error: null) => void = () => {}): this {
-    if (this.destroyed) {
-      process.nextTick(callback, null)
-      return this
-    }
-    this.destroyed = true
-    this.errored = error ?? null
-    for (const waiting of this.#waiting) {
-      process.nextTick(waiting, error ?? destroyedError('write'))
-    }
-    const close = (): void => {
-      if (error) this.emit('error', error)
-      this.closed = true
-      this.emit('close')
-      callback(null)
-    }
-    const inner = this.#inner
-    inner?.destroy()
-    if (inner === null || inner.closed) process.nextTick(close)
-    else inner.once('close', close)
-    return this
+  override _read(): void {
+    const channel = this.#channel
+    if (channel !== undefined && !channel.isReading) channel.readStart()
   }
-}
 
-function viewOf(chunk: Uint8Array): Buffer {
-  return Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
+  onBytes(memory: Buffer, offset: number, length: number): void {
+    this.#resource.runInAsyncScope(() => {
+      if (!this.push(copyOfPart(memory, offset, length))) this.#channel!.readStop()
+    })
+  }
+
+  onEnd(): void {
+    this.#resource.runInAsyncScope(() => {
+      this.push(null)
+      // Without a reader 'end' is due at once.
+      this.read(0)
+    })
+  }
+
+  onReceiveError(errno: number): void {
+    this.#resource.runInAsyncScope(() => this.destroy(systemError(errno, 'read')))
+  }
+
+  override _write(chunk: Buffer | string, encoding: BufferEncoding, callback: Callback): void {
+    this.#whenAttached(callback, (channel) => {
+      const write = new DuplexWrite(callback)
+      write.answered(
+        typeof chunk === 'string'
+          ? channel.sendString(chunk, encoding, write)
+          : channel.send(chunk, write, true),
+      )
+    })
+  }
+
+  override _writev(entries: SendEntry[], callback: Callback): void {
+    this.#whenAttached(callback, (channel) => {
+      const write = new DuplexWrite(callback)
+      write.answered(channel.sendEntries(entries, write))
+    })
+  }
+
+  override _final(callback: Callback): void {
+    this.#whenAttached(callback, (channel) => {
+      const onShutdown = (status: number): void => {
+        // As net.Socket: a peer that is gone already needs no FIN.
+        if (status === 0 || status === Errno.ENOTCONN) callback()
+        else callback(systemError(status, 'shutdown'))
+      }
+      const status = channel.shutdown({ onShutdown })
+      if (status < 0) onShutdown(status)
+    })
+  }
+
+  #whenAttached(callback: Callback, start: (channel: Channel) => void): void {
+    if (this.#channel !== undefined) {
+      start(this.#channel)
+    } else {
+      this.#waiting = {
+        start: AsyncResource.bind(() => start(this.#channel!)),
+        fail: AsyncResource.bind(callback),
+      }
+    }
+  }
+
+  /** Hands over what Writable holds, when nothing will ask for it again (W6). */
+  onFlush(): void {
+    const { writableBuffer: entries } = this as { writableBuffer?: readonly SendEntry[] }
+    if (this.#isFlushed || this.writableCorked > 0 || entries === undefined) return
+    this.#isFlushed = true
+    this.#channel!.sendLast(entries)
+  }
+
+  override _destroy(error: Error | null, callback: Callback): void {
+    const waiting = this.#waiting
+    this.#waiting = undefined
+    waiting?.fail(error ?? destroyedError())
+    const onClosed = (): void => {
+      this.#resource.emitDestroy()
+      this.#resource.runInAsyncScope(callback, undefined, error)
+    }
+    if (this.#channel === undefined) return onClosed()
+    this.onFlush()
+    this.#channel.close(false, onClosed)
+  }
 }
 
 /** Node's error for what a destroy cut off; Node does not export it. */
-function destroyedError(method: string): Error {
-  const error = new Error(`Cannot call ${method} after a stream was destroyed`)
+function destroyedError(): Error {
+  const error = new Error('Cannot call write after a stream was destroyed')
   return Object.assign(error, { code: 'ERR_STREAM_DESTROYED' })
 }

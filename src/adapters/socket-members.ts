@@ -7,6 +7,7 @@
 import net from 'node:net'
 import type { SendEntry } from '../core/channel'
 import { internals } from './node-internals'
+import { snapshot } from './snapshot'
 import { driver } from './socket-driver'
 import { PipeHandle, TcpHandle } from './socket-handles'
 import { StreamHandle, isOurs, sentAhead } from './stream-handle'
@@ -27,6 +28,8 @@ export const { _normalizeArgs: normalizeArgs } = net as unknown as {
 /** The members of net.Socket.prototype that ours build on. */
 interface SocketPrototype {
   connect(this: net.Socket, ...args: unknown[]): net.Socket
+  write(this: net.Socket, ...args: unknown[]): boolean
+  end(this: net.Socket, ...args: unknown[]): net.Socket
   _writeGeneric(
     this: net.Socket,
     isWritev: boolean,
@@ -49,6 +52,8 @@ const { reinitializeHandle } = internals
 const base = ((): SocketPrototype => {
   const {
     connect,
+    write,
+    end,
     _writeGeneric,
     _destroy,
     _reset,
@@ -57,6 +62,8 @@ const base = ((): SocketPrototype => {
   } = net.Socket.prototype as unknown as SocketPrototype
   return {
     connect,
+    write,
+    end,
     _writeGeneric,
     _destroy,
     _reset,
@@ -75,6 +82,14 @@ const members = {
     }
     base[reinitializeHandle]!.call(this, new TcpHandle(driver!))
     handle.close()
+  },
+
+  write(chunk, encoding, callback) {
+    return base.write.call(this, snapshot(this, chunk, this.connecting), encoding, callback)
+  },
+
+  end(chunk, encoding, callback) {
+    return base.end.call(this, snapshot(this, chunk, this.connecting), encoding, callback)
   },
 
   /** Both _write and _writev come here. Same signature in Node 20 to 26. */

@@ -10,6 +10,7 @@ import { AsyncResource } from 'node:async_hooks'
 import type { Socket } from 'node:net'
 import { Channel, Sent, encoded } from '../core/channel'
 import type { ChannelHandler, SendEntry, SendRequest } from '../core/channel'
+import { copyOf, copyOfPart } from '../core/copy'
 import type { Driver, SocketFamily } from '../core/driver'
 import { Errno, systemError } from '../core/errors'
 import { beforeDestroy } from './http2-session'
@@ -56,19 +57,13 @@ function readOwn(this: StreamHandle, memory: unknown): unknown {
   if (socket === null) return readByNode.call(this, memory)
   const { push } = socket
   const hadOwn = Object.hasOwn(socket, 'push')
-  socket.push = (chunk: Buffer | null) => push.call(socket, chunk === null ? null : ownCopy(chunk))
+  socket.push = (chunk: Buffer | null) => push.call(socket, chunk === null ? null : copyOf(chunk))
   try {
     return readByNode.call(this, memory)
   } finally {
     if (hadOwn) socket.push = push
     else delete (socket as { push?: unknown }).push
   }
-}
-
-function ownCopy(chunk: Uint8Array): Buffer {
-  const copy = Buffer.allocUnsafeSlow(chunk.length)
-  copy.set(chunk)
-  return copy
 }
 
 /** Marks the sockets whose write path is ours, so that received bytes may take the short path too. */
@@ -132,9 +127,6 @@ class SocketWrite implements SendRequest, WriteRequest {
     resource.runInAsyncScope(internals.onWriteComplete, this, status)
   }
 }
-
-/** For sends whose end interests nobody. */
-const ignored: SendRequest = { onSent() {} }
 
 /** What Writable held when its socket's connection was given up: sent at once, told when Writable gets to it. */
 class SentAhead implements SendRequest {
@@ -334,7 +326,7 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
     const socket = this.#owner!
     socket._unrefTimer()
     if (socket.destroyed) return
-    const chunk = ownCopy(new Uint8Array(memory.buffer, memory.byteOffset + offset, length))
+    const chunk = copyOfPart(memory, offset, length)
     if (!socket.push(chunk)) {
       this.reading = false
       if (!socket.destroyed) this.readStop()
@@ -477,9 +469,7 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
     const entries = socket.writableBuffer ?? []
     if (entries.length === 0) return
     this.#isFlushed = true
-    for (const entry of entries) {
-      if (channel.send(encoded(entry), ignored, false) < 0) return
-    }
+    channel.sendLast(entries)
   }
 
   #dispatched(

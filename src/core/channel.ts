@@ -9,13 +9,16 @@ import type { Driver, Endpoint } from './driver'
 import { invariant } from './errors'
 import { ReceiveSide } from './receive-side'
 import type { ChannelHandler } from './receive-side'
-import { SendSide } from './send-side'
+import { SendSide, encoded } from './send-side'
 import type { SendEntry, SendRequest, ShutdownRequest } from './send-side'
 
 export type { SocketName } from './binding'
 export type { ChannelHandler } from './receive-side'
 export { Sent, encoded } from './send-side'
 export type { SendEntry, SendRequest, ShutdownRequest } from './send-side'
+
+/** For sends whose end interests nobody. */
+const ignored: SendRequest = { onSent() {} }
 
 export class Channel implements Endpoint {
   readonly id: number
@@ -149,6 +152,13 @@ export class Channel implements Endpoint {
   /** Accepts several chunks, strings among them, as one send; Sent.done is allowed. See send. */
   sendEntries(entries: readonly SendEntry[], request: SendRequest): number {
     return this.#sending(this.#send.sendEntries(entries, request))
+  }
+
+  /** Accepts chunks that nobody waits for any more: the stream, or the process, is about to end (W6). */
+  sendLast(entries: readonly SendEntry[]): void {
+    for (const entry of entries) {
+      if (this.send(encoded(entry), ignored, false) < 0) return
+    }
   }
 
   /**

@@ -5,6 +5,7 @@
  * stops the kernel from receiving more (R2). A short pause therefore costs nothing.
  */
 import { CloseHow, Op } from './binding'
+import { copyOfPart } from './copy'
 import type { Driver } from './driver'
 import { Errno } from './errors'
 import { Operation } from './operation'
@@ -102,7 +103,7 @@ export class ReceiveSide {
 
   /** See Channel.keep. */
   keep(memory: Buffer, offset: number, length: number): void {
-    this.#held.unshift(copyOf(memory, offset, length))
+    this.#held.unshift(copyOfPart(memory, offset, length))
     this.bytesDelivered -= length
     this.#stopReceiving()
   }
@@ -126,7 +127,7 @@ export class ReceiveSide {
     if (result > 0) {
       this.#hadBytes = true
       if (!isDeliverable) {
-        this.#held.push(copyOf(this.#driver.pool, offset, result))
+        this.#held.push(copyOfPart(this.#driver.pool, offset, result))
         this.#stopReceiving()
         return false
       }
@@ -199,10 +200,4 @@ export class ReceiveSide {
       this.handler.onReceiveError(held)
     }
   }
-}
-
-function copyOf(memory: Buffer, offset: number, length: number): Buffer {
-  const copy = Buffer.allocUnsafeSlow(length)
-  memory.copy(copy, 0, offset, offset + length)
-  return copy
 }

@@ -6,6 +6,7 @@
  * nothing is sent any more, and every waiting callback gets the error once (W5).
  */
 import { Op } from './binding'
+import { copyOf } from './copy'
 import type { Driver } from './driver'
 import { Errno } from './errors'
 import { Operation } from './operation'
@@ -451,10 +452,4 @@ function encodedLength(text: string, encoding: BufferEncoding): number {
   if (text.length > copyBytesMax) return -1
   if (encoding === 'latin1') return text.length
   return encoding === 'utf8' || encoding === 'utf-8' ? Buffer.byteLength(text) : -1
-}
-
-function copyOf(bytes: Uint8Array): Buffer {
-  const copy = Buffer.allocUnsafeSlow(bytes.length)
-  copy.set(bytes)
-  return copy
 }

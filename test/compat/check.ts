@@ -63,7 +63,7 @@ export interface Check {
   requirement: string
   /** What breaks in real programs when it does not. */
   intent: string
-  /** Numbers of docs/hazards.md that can be seen here. */
+  /** Numbers in hazards.ts of what can be seen here. */
   hazards: readonly number[]
   /** Without these it does not apply. */
   needs?: readonly Capability[]

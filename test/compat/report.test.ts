@@ -214,7 +214,7 @@ if (browserPath === undefined) {
         `bytes lost ${hostile}`,
         '<Buffer 61 62>',
         'programs break without W3-1',
-        'rule W3, hazards 3, 5',
+        'rule W3, hazards 3 refusal-that-keeps, 5 short-send',
         '1.5 ms  b2  error ECONNRESET',
         'writing, required',
       ]) {

@@ -12,7 +12,7 @@ import type { Fault } from './fault'
 import { faults } from './faults/index'
 import { runNode, suite } from './program'
 import { lostRecord } from './report/record'
-import { checksNear, findMismatches, judge } from './self'
+import { checksNear, findMismatches, findUnseen, judge } from './self'
 import type { SelfReport } from './self'
 
 const isWhole = process.env['URING_NET_TEST_WHOLE'] === '1'
@@ -49,6 +49,11 @@ describe('every fault', () => {
     })
   }
 
+  test('every hazard is looked at by a check, or says why it cannot be', () => {
+    const unseen = report.findings.filter(({ fault, check }) => fault === '' && check === '')
+    expect(unseen).toEqual([])
+  })
+
   for (const { id } of checks) {
     test(`${id} has a fault`, () => {
       expect(report.findings.filter(({ fault, check }) => fault === '' && check === id)).toEqual([])
@@ -77,6 +82,14 @@ describe('the verdict', () => {
       check: record.check,
       problem: expect.stringMatching(problem),
     })
+  })
+
+  test('names hazards that no check looks at, and numbers of none', () => {
+    const looking = { hazards: [2, 999] } as unknown as Check
+    const problems = findUnseen([looking]).map(({ problem }) => problem)
+    expect(problems).toContain('no check looks at hazard 1 other-bytes-after-would-block')
+    expect(problems).toContain('there is no hazard 999')
+    expect(problems.join()).not.toMatch(/hazard (2|17) /)
   })
 
   test('names checks without a fault, checks that do not exist, and what exists twice', () => {

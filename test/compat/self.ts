@@ -8,6 +8,7 @@ import type { Fault } from './fault'
 import { faults as allFaults } from './faults/index'
 import { runJobs } from './processes'
 import type { Job } from './processes'
+import { hazards } from './hazards'
 import type { OutcomeRecord } from './report/record'
 import { defaultClocks } from './run'
 
@@ -75,6 +76,19 @@ export function findMismatches(checks: readonly Check[], faults: readonly Fault[
       ]
     }),
   ]
+}
+
+/** Hazards that no check looks at and nothing excuses, and numbers that mean none. */
+export function findUnseen(checks: readonly Check[]): Finding[] {
+  const seen = new Set(checks.flatMap((check) => check.hazards))
+  return [
+    ...[...hazards]
+      .filter(([number, { unseen }]) => !seen.has(number) && unseen === undefined)
+      .map(([number, { name }]) => `no check looks at hazard ${number} ${name}`),
+    ...[...seen]
+      .filter((number) => !hazards.has(number))
+      .map((number) => `there is no hazard ${number}`),
+  ].map((problem) => ({ fault: '', check: '', problem }))
 }
 
 /** Undefined when the outcome is the one that the fault announces. */
@@ -158,6 +172,7 @@ export async function runSelf({
     caught,
     findings: [
       ...findMismatches(allChecks, allFaults),
+      ...findUnseen(allChecks),
       ...allChecks
         .filter(({ id, strength }) => strength === 'required' && baseline.has(id))
         .map(({ id }) => ({

@@ -3,9 +3,11 @@
  * node:net, too, so that is required of everybody; what has to wait node:net keeps by reference, so that is recommended.
  */
 import * as assert from 'node:assert/strict'
+import * as nodeNet from 'node:net'
 import type { Check } from '../check'
 import { turns } from '../turns'
 import { assertWire, payload } from '../wire'
+import { connectionTo, listening, netOf, recorded } from './module-ends'
 import { Writes, arrive, collectGarbage } from './sends'
 
 const area = 'buffer ownership'
@@ -201,6 +203,57 @@ export const ownershipChecks: readonly Check[] = [
       const actual = await arrive(context, pair, writes.length)
       assertWire(actual, writes.bytes, 'chunks after a collection')
       assert.equal(garbage.length, 100)
+    },
+  },
+  {
+    id: 'W2-7',
+    rule: 'W2',
+    // As above.
+    strength: 'recommended',
+    area,
+    requirement: 'what is written before the connection is there is sent as it was when written',
+    intent: 'a client that builds each of its first messages in one buffer sends the last of them',
+    hazards: [11],
+    needs: ['module'],
+    async run(context) {
+      const net = netOf(context)
+      const server = nodeNet.createServer()
+      const port = await listening(context, server)
+      const accepted = connectionTo(server)
+      const client = net.connect({ port, host: '127.0.0.1' })
+      recorded(context, client)
+      const sent: Buffer[] = []
+      for (const length of [1, 100, 70_000]) {
+        const chunk = own(length, 7)
+        sent.push(Buffer.from(chunk))
+        client.write(chunk)
+        chunk.fill(0)
+      }
+      const seen = recorded(context, await context.within(accepted, 'a connection'), 'b').read()
+      const bytes = Buffer.concat(sent)
+      await context.within(seen.received(bytes.length), 'what was written while connecting')
+      assertWire(seen.bytes, bytes, 'bytes overwritten after write(), connecting')
+    },
+  },
+  {
+    id: 'W2-8',
+    rule: 'W2',
+    // As above.
+    strength: 'recommended',
+    area,
+    requirement: "end()'s chunk is sent as it was when end() was called, whatever waits before it",
+    intent: 'the last message of a connection is the one whose buffer is given back at once',
+    hazards: [11, 22],
+    async run(context) {
+      const pair = await context.pair({ smallBuffers: true })
+      const writes = new Writes(pair)
+      await writes.fill(context)
+      const chunk = own(5000, 8)
+      const bytes = Buffer.concat([writes.bytes, chunk])
+      pair.a.end(chunk)
+      chunk.fill(0)
+      const actual = await arrive(context, pair, bytes.length)
+      assertWire(actual, bytes, 'bytes overwritten after end()')
     },
   },
 ]

@@ -1,10 +1,11 @@
 /** C1 to C3, C5: dropping a stream cancels what is under way, tells everybody who waits, and frees nothing early. */
 import * as assert from 'node:assert/strict'
+import { spawn } from 'node:child_process'
 import { addAbortSignal } from 'node:stream'
 import type { Check, CheckContext } from '../check'
 import type { Observed } from '../observe'
 import { turns } from '../turns'
-import { assertWirePrefix, payload } from '../wire'
+import { assertWire, assertWirePrefix, payload } from '../wire'
 import { Writes, assertClosedLast, collectGarbage, eventsOf } from './sends'
 
 const area = 'destroying'
@@ -238,6 +239,62 @@ export const destroyChecks: readonly Check[] = [
       })
       const state = await context.within(result, 'the callback of the peer')
       assert.equal(state, 'reset', 'the peer could write: the connection was not reset')
+    },
+  },
+  {
+    id: 'C3-7',
+    rule: 'C3',
+    strength: 'required',
+    area,
+    requirement: 'after 150 readers were destroyed in mid-transfer the next one gets everything',
+    intent: 'each dropped connection keeps a buffer: after a day of clients that leave, all wait',
+    hazards: [27],
+    async run(context) {
+      for (let i = 0; i < 150; i++) {
+        const { a, b, seenA } = await context.pair()
+        seenA.read()
+        b.write(payload(100_000, i))
+        await context.within(seenA.received(1), 'the beginning of a transfer')
+        a.destroy()
+        await context.within(seenA.seen('close'), "'close' in mid-transfer")
+        b.destroy()
+      }
+      const { b, seenA } = await context.pair()
+      seenA.read()
+      b.end(payload(1_000_000))
+      await context.within(seenA.seen('end'), "a transfer after others' were cut off")
+      assertWire(seenA.bytes, payload(1_000_000), "a transfer after others' were cut off")
+    },
+  },
+  {
+    id: 'C3-8',
+    rule: 'C3',
+    strength: 'required',
+    area,
+    requirement: 'a child process inherits no connection: its parent can close it, and go on',
+    intent: 'a server that starts helpers: its clients hang until the helper has ended',
+    hazards: [62],
+    async run(context) {
+      const [closed, open] = (await context.pairs(2)) as [Observed, Observed]
+      for (const { seenA, seenB } of [closed, open]) {
+        seenA.read()
+        seenB.read()
+      }
+      const child = spawn(process.execPath, ['-e', 'process.stdin.resume()'])
+      const ended = new Promise((resolve) => child.once('exit', resolve))
+      context.after(() => void child.kill())
+      await context.within(new Promise((resolve) => child.once('spawn', resolve)), 'a child')
+      closed.a.destroy()
+      const heard = Promise.race([closed.seenB.seen('end'), closed.seenB.seen('error')])
+      await context.within(heard, 'the end at the peer while a child lives')
+      child.kill()
+      await context.within(ended, 'the end of the child')
+      open.a.write(payload(100_000))
+      open.b.write(payload(100_000, 1))
+      await context.within(open.seenA.received(100_000), 'data after the end of a child')
+      await context.within(open.seenB.received(100_000), 'data after the end of a child')
+      assertWire(open.seenA.bytes, payload(100_000, 1), 'after the end of a child')
+      assertWire(open.seenB.bytes, payload(100_000), 'after the end of a child')
     },
   },
   {

@@ -386,7 +386,7 @@ const orderChecks: readonly Check[] = [
     requirement: 'what the peer wrote at once, and waited after, is one chunk',
     intent:
       'programs that take a chunk for a message work over loopback, until a buffer of the transport ends in one',
-    hazards: [],
+    hazards: [52],
     async run(context) {
       const { b, seenA } = await context.pair()
       seenA.read()

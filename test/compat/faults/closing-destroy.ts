@@ -13,6 +13,7 @@ import {
   spoiled,
 } from './sends'
 import type { Callback } from './sends'
+import { onDestroy, onPush, spoilPairs } from './spoil'
 
 export const destroyFaults: readonly Fault[] = [
   {
@@ -48,6 +49,34 @@ export const destroyFaults: readonly Fault[] = [
           for (const chunk of inFlight) chunk.fill(0x5a)
           abandon(a, true)
           return destroy()
+        })
+      }),
+  },
+  {
+    name: 'buffer-lost-with-a-cancel',
+    imitates: 'a receive that is cancelled keeps the buffer it had picked (compio#746)',
+    caughtBy: { 'C3-7': /timed out: a transfer after others' were cut off/ },
+    spoil: (oracle) =>
+      spoilPairs(oracle, (a, _b, open) => {
+        onPush(a, (chunk, push) => {
+          const cut = [...open].filter((other) => other.destroyed && other.bytesRead > 0)
+          return cut.length >= 150 ? true : push(chunk)
+        })
+      }),
+  },
+  {
+    name: 'descriptor-inherited',
+    imitates: 'a socket without close-on-exec: the child of a server keeps its clients',
+    caughtBy: { 'C3-8': /timed out: the end at the peer while a child lives/ },
+    spoil: (oracle) =>
+      spoilPairs(oracle, (a) => {
+        onDestroy(a, (error, destroy) => {
+          if (!process.getActiveResourcesInfo().includes('ProcessWrap')) return destroy(error)
+          const waiting = setInterval(() => {
+            if (process.getActiveResourcesInfo().includes('ProcessWrap')) return
+            clearInterval(waiting)
+            destroy(error)
+          }, 10)
         })
       }),
   },

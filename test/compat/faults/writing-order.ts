@@ -326,8 +326,10 @@ export const orderFaults: readonly Fault[] = [
       'W2-2': /overwritten after write\(\), large: foreign bytes/,
       'W2-3': /overwritten after write\(\), queued: foreign bytes/,
       'W2-4': /overwritten after write\(\), corked: foreign bytes/,
+      'W2-7': /overwritten after write\(\), connecting: foreign bytes/,
+      'W2-8': /overwritten after end\(\): foreign bytes/,
     },
-    // Nothing is spoiled. The oracle is excused from these three, and here it is not.
+    // Nothing is spoiled. The oracle is excused from these, and here it is not.
     spoil: (oracle) => ({ ...oracle, knownFailures: {} }),
   },
   {

@@ -4,6 +4,8 @@
  */
 import type { Check, Rule } from '../check'
 import type { Fault } from '../fault'
+import { hazards } from '../hazards'
+import type { Hazard } from '../hazards'
 import { ruleNames } from './rules'
 
 /** The text with its example and its tables replaced. */
@@ -32,7 +34,6 @@ function withoutComment(source: string): string {
 function tableLines(checks: readonly Check[], faults: readonly Fault[]): string[] {
   const rules = Object.keys(ruleNames) as Rule[]
   const used = rules.filter((rule) => checks.some((check) => check.rule === rule))
-  const hazards = [...new Set(checks.flatMap((check) => check.hazards))].sort((a, b) => a - b)
   return [
     `${checks.length} checks, ${faults.length} faults; (r) is recommended, all others are required.`,
     ...used.flatMap((rule) => [
@@ -45,8 +46,22 @@ function tableLines(checks: readonly Check[], faults: readonly Fault[]): string[
       ]),
     ]),
     '',
-    `Hazards that checks look at: ${hazards.join(', ')}.`,
+    '### Hazards',
+    '',
+    ...table([
+      ['hazard', 'what goes wrong', 'looked at by'],
+      ...[...hazards].map((entry) => hazardRow(entry, checks)),
+    ]),
   ]
+}
+
+function hazardRow(
+  [number, { name, what, unseen }]: [number, Hazard],
+  checks: readonly Check[],
+): string[] {
+  const looking = checks.filter((check) => check.hazards.includes(number)).map(({ id }) => id)
+  const seen = unseen === undefined ? looking.join(', ') : `no check: ${unseen}`
+  return [`${number} ${name}`, escaped(what), seen]
 }
 
 function rowOf({ id, strength, requirement }: Check, faults: readonly Fault[]): string[] {

@@ -4,6 +4,7 @@
  */
 import { inspect } from 'node:util'
 import type { Check } from '../check'
+import { hazards as hazardsByNumber } from '../hazards'
 import type { TraceEntry } from '../observe'
 import type { Outcome, Status } from '../run'
 import type { Capabilities } from '../subject'
@@ -31,7 +32,11 @@ export interface OutcomeRecord {
 export type CheckRecord = Pick<
   Check,
   'id' | 'rule' | 'strength' | 'area' | 'requirement' | 'intent'
-> & { hazards: readonly number[]; opposite?: string }
+> & {
+  /** Number and name. */
+  hazards: readonly string[]
+  opposite?: string
+}
 
 export interface SubjectRecord {
   /** Unique in a report. */
@@ -84,7 +89,8 @@ export function lostRecord(check: string, reason: string): OutcomeRecord {
 export function toCheckRecord(check: Check): CheckRecord {
   const { id, rule, strength, area, requirement, intent, hazards, opposite } = check
   const other = opposite === undefined ? {} : { opposite: opposite.requirement }
-  return { id, rule, strength, area, requirement, intent, hazards, ...other }
+  const named = hazards.map((number) => `${number} ${hazardsByNumber.get(number)?.name}`)
+  return { id, rule, strength, area, requirement, intent, hazards: named, ...other }
 }
 
 function toText(value: unknown): string {

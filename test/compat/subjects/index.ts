@@ -64,18 +64,16 @@ function driverSubjects(driver: 'uring' | 'epoll'): Subject[] {
   }
   const net = loaded.net as unknown as typeof nodeNet
   return [
-    ...socketSubjects(driver, net, writableKeepsReferences),
+    ...socketSubjects(driver, net, {}),
     {
       name: `${driver} to ${driver}`,
       capabilities: tcp,
       makePair: tcpPairs(net, net),
-      knownFailures: writableKeepsReferences,
     },
     {
       name: `${driver} Duplex`,
       capabilities: { ...duplex },
       makePair: corePairs(loaded.core, loaded.toDuplex),
-      knownFailures: duplexFailures,
     },
     {
       name: `${driver} readiness`,
@@ -90,15 +88,6 @@ function driverSubjects(driver: 'uring' | 'epoll'): Subject[] {
 }
 
 type KnownFailures = Record<string, string>
-
-/** toDuplex stands on duplexify 4, whose streams are those of readable-stream 3. */
-const duplexFailures: KnownFailures = {
-  'C4-16': 'readable-stream 3 reports no error to the callback of a second end()',
-  'R1-23': 'an iteration of readable-stream 3 does not end while the other half is open',
-  'E2-2':
-    'duplexify goes on only when what it was called from returns: a listener that throws stops it',
-  'E2-4': 'duplexify calls back in the context of the completion',
-}
 
 /** The sockets of `net`; their peers are node:net's. */
 function socketSubjects(
