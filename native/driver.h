@@ -114,10 +114,10 @@ class Driver {
   int KeepAlive(int32_t id, bool on, int32_t seconds);
   int Name(int32_t id, bool peer, SocketName* out);
   int Descriptor(int32_t id);
-  int32_t SendNow(int32_t id, const uint8_t* bytes, uint32_t length);
+  int32_t SendNow(int32_t id, Pieces pieces);
   int32_t SendBlock(int32_t id, int32_t offset, int32_t length);
   int32_t Unsent(int32_t id);
-  int32_t Offer(int32_t id, const uint8_t* bytes, uint32_t length);
+  int32_t Offer(int32_t id, Pieces pieces);
   Counters Stats();
 
   // Views for JavaScript; null when the engine refuses.
@@ -257,7 +257,7 @@ class Driver {
   void StopHandles();
   void DropReferences(bool detach);
   Slot* FindOpen(int32_t id);
-  int32_t TrySendNow(Slot* slot, const uint8_t* bytes, uint32_t length);
+  int32_t TrySendNow(Slot* slot, Pieces pieces);
   void BeginRest(Slot& slot, SendProgress rest);
   bool HasQueuedWrite(int32_t id) const;
 

@@ -9,6 +9,29 @@
 
 namespace uring_net {
 
+namespace {
+
+// IOV_MAX, sendmsg(2).
+constexpr size_t kPiecesMax = 1024;
+
+size_t TotalOf(Pieces pieces) {
+  size_t total = 0;
+  for (const iovec& piece : pieces) total += piece.iov_len;
+  return total;
+}
+
+// All but the first `skipped` bytes.
+void CopyFrom(Pieces pieces, size_t skipped, uint8_t* to) {
+  for (const iovec& piece : pieces) {
+    const size_t from = std::min(skipped, piece.iov_len);
+    skipped -= from;
+    std::memcpy(to, static_cast<const uint8_t*>(piece.iov_base) + from, piece.iov_len - from);
+    to += piece.iov_len - from;
+  }
+}
+
+}  // namespace
+
 Slot* Driver::FindOpen(int32_t id) {
   Slot* slot = slots_.Find(id);
   return slot != nullptr && slot->life == Life::kOpen ? slot : nullptr;
@@ -154,21 +177,25 @@ bool Driver::HasQueuedWrite(int32_t id) const {
 }
 
 // How many bytes the kernel took, 0 also when it took none now, or -errno.
-int32_t Driver::TrySendNow(Slot* slot, const uint8_t* bytes, uint32_t length) {
+int32_t Driver::TrySendNow(Slot* slot, Pieces pieces) {
   if (slot == nullptr) return -EBADF;
   if (!slot->idle(kSend) || HasQueuedWrite(slot->id)) return -EALREADY;
   if (!slot->idle(kShutdown)) return -EBUSY;
-  // Lifetime: the kernel copies within the call and keeps nothing.
-  ssize_t taken;
-  do {
-    taken = send(slot->fd, bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL);
-  } while (taken == -1 && errno == EINTR);
-  if (taken == -1) {
-    if (errno == ECONNRESET) slot->reset_taken = true;
-    if (errno != EAGAIN) return -errno;
-    taken = 0;
+  size_t taken = 0;
+  for (size_t first = 0; first < pieces.size();) {
+    const Pieces some = pieces.subspan(first, std::min(pieces.size() - first, kPiecesMax));
+    const ssize_t part = SendPieces(slot->fd, some);
+    if (part < 0) {
+      if (part == -ECONNRESET) slot->reset_taken = true;
+      // What the kernel took before is told; the next send finds the error again.
+      if (part != -EAGAIN && taken == 0) return static_cast<int32_t>(part);
+      break;
+    }
+    taken += static_cast<size_t>(part);
+    if (static_cast<size_t>(part) < TotalOf(some)) break;
+    first += some.size();
   }
-  counters_.bytes_sent += static_cast<uint64_t>(taken);
+  counters_.bytes_sent += taken;
   return static_cast<int32_t>(taken);
 }
 
@@ -181,19 +208,21 @@ void Driver::BeginRest(Slot& slot, SendProgress rest) {
   Resume(slot, kSend);
 }
 
-int32_t Driver::SendNow(int32_t id, const uint8_t* bytes, uint32_t length) {
+int32_t Driver::SendNow(int32_t id, Pieces pieces) {
+  const size_t length = TotalOf(pieces);
   // Refused before the first byte is sent: a refusal leaves the stream intact.
-  if (counters_.heap_bytes + length > options_.heap_bytes_max) return -ENOBUFS;
+  if (length > INT32_MAX || counters_.heap_bytes + length > options_.heap_bytes_max)
+    return -ENOBUFS;
   Slot* slot = FindOpen(id);
-  const int32_t taken = TrySendNow(slot, bytes, length);
+  const int32_t taken = TrySendNow(slot, pieces);
   if (taken < 0) return taken;
-  const uint32_t rest = length - static_cast<uint32_t>(taken);
+  const uint32_t rest = static_cast<uint32_t>(length) - static_cast<uint32_t>(taken);
   if (rest == 0) return taken;
   HeapBlock block;
   block.bytes.reset(static_cast<uint8_t*>(std::malloc(rest)));
   if (!block.bytes) return -ENOMEM;
   block.length = rest;
-  std::memcpy(block.bytes.get(), bytes + taken, rest);
+  CopyFrom(pieces, static_cast<size_t>(taken), block.bytes.get());
   counters_.heap_bytes += rest;
   const uint8_t* start = block.bytes.get();
   BeginRest(*slot, SendProgress{start, rest, 0, std::move(block)});
@@ -206,8 +235,9 @@ int32_t Driver::SendBlock(int32_t id, int32_t offset, int32_t length) {
     return -EINVAL;
   }
   Slot* slot = FindOpen(id);
-  const uint8_t* start = arena_->data() + offset;
-  const int32_t taken = TrySendNow(slot, start, static_cast<uint32_t>(length));
+  uint8_t* start = arena_->data() + offset;
+  const iovec piece = {start, static_cast<size_t>(length)};
+  const int32_t taken = TrySendNow(slot, Pieces(&piece, 1));
   if (taken < 0 || taken == length) return taken;
   BeginRest(*slot, SendProgress{start + taken, static_cast<uint32_t>(length - taken), 0, {}});
   return taken;
@@ -226,18 +256,14 @@ bool Driver::EndIsReset(const Slot& slot) const {
   return slot.reset_taken && slot.family != AF_UNIX && IsTcpClosed(slot.fd);
 }
 
-int32_t Driver::Offer(int32_t id, const uint8_t* bytes, uint32_t length) {
+int32_t Driver::Offer(int32_t id, Pieces pieces) {
   Slot* slot = FindOpen(id);
   if (slot == nullptr) return -EBADF;
   Submit();
   if (!slot->idle(kShutdown) || (!slot->idle(kSend) && !SendIsWhole(*slot))) return 0;
-  // Lifetime: the kernel copies within the call and keeps nothing.
-  ssize_t taken;
-  do {
-    taken = send(slot->fd, bytes, length, MSG_DONTWAIT | MSG_NOSIGNAL);
-  } while (taken == -1 && errno == EINTR);
-  if (taken == -1 && errno == ECONNRESET) slot->reset_taken = true;
-  if (taken == -1) return errno == EAGAIN ? 0 : -errno;
+  const ssize_t taken = SendPieces(slot->fd, pieces);
+  if (taken == -ECONNRESET) slot->reset_taken = true;
+  if (taken < 0) return taken == -EAGAIN ? 0 : static_cast<int32_t>(taken);
   counters_.bytes_sent += static_cast<uint64_t>(taken);
   return static_cast<int32_t>(taken);
 }

@@ -6,12 +6,16 @@
 #include <cstdint>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace uring_net {
 
 namespace {
 
 using Info = Napi::CallbackInfo;
+
+// Of one sendMany: more would keep the thread for long.
+constexpr uint32_t kPiecesMax = 1 << 16;
 
 DriverHandle* HandleOf(const Info& info) { return static_cast<DriverHandle*>(info.Data()); }
 Driver* DriverOf(const Info& info) { return HandleOf(info)->driver; }
@@ -152,7 +156,7 @@ Napi::Value Descriptor(const Info& info) {
 }
 
 // Plain Node-API, as SendBlock: every write comes through here.
-template <int32_t (Driver::*kTake)(int32_t, const uint8_t*, uint32_t)>
+template <int32_t (Driver::*kTake)(int32_t, Pieces)>
 napi_value GiveBytes(napi_env env, napi_callback_info info) {
   napi_value arguments[4];
   size_t count = 4;
@@ -169,9 +173,50 @@ napi_value GiveBytes(napi_env env, napi_callback_info info) {
       type == napi_uint8_array && ReadInt({env, arguments[2]}, &offset) &&
       ReadInt({env, arguments[3]}, &length) && IsRange(offset, length, size)) {
     Driver* driver = static_cast<DriverHandle*>(data)->driver;
-    result = driver == nullptr ? -EBADF
-                               : (driver->*kTake)(id, static_cast<uint8_t*>(bytes) + offset,
-                                                  static_cast<uint32_t>(length));
+    const iovec piece = {static_cast<uint8_t*>(bytes) + offset, static_cast<size_t>(length)};
+    result = driver == nullptr ? -EBADF : (driver->*kTake)(id, Pieces(&piece, 1));
+  }
+  napi_value answer = nullptr;
+  napi_create_int32(env, result, &answer);
+  return answer;
+}
+
+// All elements are taken out before the first is looked at: an array may run code when it is read.
+bool ReadPieces(napi_env env, napi_value array, std::vector<iovec>* pieces) {
+  bool is_array = false;
+  uint32_t count = 0;
+  if (napi_is_array(env, array, &is_array) != napi_ok || !is_array ||
+      napi_get_array_length(env, array, &count) != napi_ok || count > kPiecesMax) {
+    return false;
+  }
+  std::vector<napi_value> chunks(count);
+  for (uint32_t i = 0; i < count; ++i) {
+    if (napi_get_element(env, array, i, &chunks[i]) != napi_ok) return false;
+  }
+  for (const napi_value chunk : chunks) {
+    napi_typedarray_type type;
+    iovec piece;
+    if (napi_get_typedarray_info(env, chunk, &type, &piece.iov_len, &piece.iov_base, nullptr,
+                                 nullptr) != napi_ok ||
+        type != napi_uint8_array) {
+      return false;
+    }
+    if (piece.iov_len > 0) pieces->push_back(piece);
+  }
+  return !pieces->empty();
+}
+
+napi_value SendMany(napi_env env, napi_callback_info info) {
+  napi_value arguments[2];
+  size_t count = 2;
+  void* data = nullptr;
+  int32_t id;
+  std::vector<iovec> pieces;
+  int32_t result = -EINVAL;
+  if (napi_get_cb_info(env, info, &count, arguments, nullptr, &data) == napi_ok &&
+      ReadInt({env, arguments[0]}, &id) && ReadPieces(env, arguments[1], &pieces)) {
+    Driver* driver = static_cast<DriverHandle*>(data)->driver;
+    result = driver == nullptr ? -EBADF : driver->SendNow(id, pieces);
   }
   napi_value answer = nullptr;
   napi_create_int32(env, result, &answer);
@@ -315,6 +360,7 @@ Napi::Value MakeDriverObject(Napi::Env env, DriverHandle* handle) {
   object.Set("unsent", Napi::Function::New<Unsent>(env, "unsent", handle));
   const std::pair<const char*, napi_callback> plain[] = {
       {"sendNow", GiveBytes<&Driver::SendNow>},
+      {"sendMany", SendMany},
       {"sendBlock", SendBlock},
       {"offer", GiveBytes<&Driver::Offer>},
   };

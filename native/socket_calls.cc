@@ -198,6 +198,20 @@ int GetName(int fd, bool peer, SocketName* out) {
   return 0;
 }
 
+ssize_t SendPieces(int fd, Pieces pieces) {
+  constexpr int kFlags = MSG_DONTWAIT | MSG_NOSIGNAL;
+  msghdr message = {};
+  message.msg_iov = const_cast<iovec*>(pieces.data());
+  message.msg_iovlen = pieces.size();
+  // Lifetime: the kernel copies within the call and keeps nothing.
+  ssize_t taken;
+  do {
+    taken = pieces.size() == 1 ? send(fd, pieces[0].iov_base, pieces[0].iov_len, kFlags)
+                               : sendmsg(fd, &message, kFlags);
+  } while (taken == -1 && errno == EINTR);
+  return taken == -1 ? -errno : taken;
+}
+
 int ConnectSocket(int fd, const Address& address) {
   // A Unix socket would wait while the listener's backlog is full; as in libuv that is EAGAIN.
   const NonblockingScope scope(fd);

@@ -3,9 +3,11 @@
 #pragma once
 
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 
@@ -16,6 +18,9 @@ struct Address {
   socklen_t length = 0;
   const sockaddr* get() const { return reinterpret_cast<const sockaddr*>(&storage); }
 };
+
+// What is to be sent, in order. Never more than the call that is given it looks at.
+using Pieces = std::span<const iovec>;
 
 struct SocketName {
   int family = 0;
@@ -42,6 +47,10 @@ int SetResetOnClose(int fd);
 // Whether a TCP connection is over (state TCP_CLOSE).
 bool IsTcpClosed(int fd);
 int GetName(int fd, bool peer, SocketName* out);
+
+// How many bytes of at most IOV_MAX pieces the kernel took, or -errno; -EAGAIN when it has no room.
+// Never waits.
+ssize_t SendPieces(int fd, Pieces pieces);
 
 // Never waits: 0, -EINPROGRESS (TCP: the socket becomes writable when it is decided) or -errno.
 int ConnectSocket(int fd, const Address& address);

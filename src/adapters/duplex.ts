@@ -12,7 +12,8 @@ import type { Channel, ChannelHandler, SendEntry, SendRequest } from '../core/ch
 import type { Connection } from '../core/connection'
 import { copyOfPart } from '../core/copy'
 import { Errno, systemError } from '../core/errors'
-import { snapshot } from './snapshot'
+import { snapshot, writeSnapshot } from './snapshot'
+import type { Write } from './snapshot'
 
 export interface DuplexOptions {
   /** Bytes to buffer in each direction before asking for a pause. Default 65536. */
@@ -117,9 +118,9 @@ class ConnectionDuplex extends Duplex implements ChannelHandler {
 
   override write(chunk: unknown, callback?: Callback): boolean
   override write(chunk: unknown, encoding?: BufferEncoding, callback?: Callback): boolean
-  override write(chunk: unknown, ...rest: unknown[]): boolean {
-    const write = super.write.bind(this) as (...values: unknown[]) => boolean
-    return write(snapshot(this, chunk, this.#channel === undefined), ...rest)
+  override write(chunk: unknown, encoding?: unknown, callback?: unknown): boolean {
+    const write = super.write as Write
+    return writeSnapshot(this, write, chunk, encoding, callback, this.#channel === undefined)
   }
 
   override end(callback?: () => void): this

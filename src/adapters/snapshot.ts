@@ -1,19 +1,63 @@
 /**
- * W2 where Node would break it: a Writable keeps chunks that wait by reference, and sends what is in them later. Decides
- * which chunks of a write() have to be copied first; what is handed to the driver within the call is copied there, if at
- * all.
+ * W2 where Node would break it: a Writable keeps chunks that wait by reference, and sends what is in them later. Sees to
+ * it that such a chunk is a copy; what is handed to the driver within the call is copied there, as far as the kernel does
+ * not take it at once.
  */
 import type { Writable } from 'node:stream'
 import { isUint8Array } from 'node:util/types'
 import { copyOf } from '../core/copy'
 
-/** `chunk`, or its copy if the stream keeps it; `isBlocked`: for a reason that Writable does not know. */
-export function snapshot(stream: Writable, chunk: unknown, isBlocked: boolean): unknown {
-  if (typeof chunk === 'string') return chunk
-  if (!isBlocked && stream.writableLength === 0 && stream.writableCorked === 0) return chunk
-  if (isUint8Array(chunk)) return copyOf(chunk)
-  if (!ArrayBuffer.isView(chunk)) return chunk
-  // Where Node takes other views, or refuses them by their name.
+/** A larger chunk is not worth copying only to wait for uncork(): it is handed over at once, with what is corked. */
+const corkedBytesMax = 16384
+
+/** `chunk` for stream.end(), which uncorks, or its copy if it has to wait. `isHeld`: for a reason Writable does not know. */
+export function snapshot(stream: Writable, chunk: unknown, isHeld: boolean): unknown {
+  if (typeof chunk === 'string' || !ArrayBuffer.isView(chunk)) return chunk
+  return isHeld || isWriting(stream) ? copyOfView(chunk) : chunk
+}
+
+/** stream.write() as Node has it. */
+export type Write = (
+  this: Writable,
+  chunk: unknown,
+  encoding: unknown,
+  callback: unknown,
+) => boolean
+
+/** Calls `write` with `chunk` or its copy. */
+export function writeSnapshot(
+  stream: Writable,
+  write: Write,
+  chunk: unknown,
+  encoding: unknown,
+  callback: unknown,
+  isHeld: boolean,
+): boolean {
+  const corks = stream.writableCorked
+  if (corks === 0 || typeof chunk === 'string' || !ArrayBuffer.isView(chunk)) {
+    return write.call(stream, snapshot(stream, chunk, isHeld), encoding, callback)
+  }
+  if (chunk.byteLength <= corkedBytesMax || isHeld || isWriting(stream)) {
+    return write.call(stream, copyOfView(chunk), encoding, callback)
+  }
+  const answer = write.call(stream, chunk, encoding, callback)
+  for (let i = 0; i < corks; i++) stream.uncork()
+  for (let i = 0; i < corks; i++) stream.cork()
+  return answer
+}
+
+/** Whether a write is under way, so that the next one waits. */
+function isWriting(stream: Writable): boolean {
+  return (
+    (stream as unknown as { _writableState: { writing?: boolean } })._writableState.writing !==
+    false
+  )
+}
+
+/** Other views than Uint8Array: newer Nodes take them, older ones refuse them by their name. */
+function copyOfView(chunk: ArrayBufferView): ArrayBufferView {
+  // Nobody is shown this copy: it may lie in Node's pool.
+  if (isUint8Array(chunk)) return Buffer.from(chunk)
   const { buffer } = copyOf(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength))
   return new (chunk.constructor as new (memory: ArrayBufferLike) => ArrayBufferView)(buffer)
 }

@@ -7,7 +7,8 @@
 import net from 'node:net'
 import type { SendEntry } from '../core/channel'
 import { internals } from './node-internals'
-import { snapshot } from './snapshot'
+import { snapshot, writeSnapshot } from './snapshot'
+import type { Write } from './snapshot'
 import { driver } from './socket-driver'
 import { PipeHandle, TcpHandle } from './socket-handles'
 import { StreamHandle, isOurs, sentAhead } from './stream-handle'
@@ -85,7 +86,7 @@ const members = {
   },
 
   write(chunk, encoding, callback) {
-    return base.write.call(this, snapshot(this, chunk, this.connecting), encoding, callback)
+    return writeSnapshot(this, base.write as Write, chunk, encoding, callback, this.connecting)
   },
 
   end(chunk, encoding, callback) {

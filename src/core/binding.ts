@@ -43,7 +43,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 
 /** Raised with every change of the layout or meaning of anything in this file; the addon reports its own. */
-export const CONTRACT_VERSION = 2
+export const CONTRACT_VERSION = 3
 
 export const COMMAND_HEADER_WORDS = 4
 export const COMMAND_WORDS = 4
@@ -218,6 +218,8 @@ export interface NativeDriver {
    * what was (poison the stream).
    */
   sendNow(id: number, bytes: Uint8Array, offset: number, length: number): number
+  /** As sendNow, several chunks one after the other, sendmsg(2). At most 65536, together at most 2^31 - 1 bytes. */
+  sendMany(id: number, chunks: readonly Uint8Array[]): number
   /**
    * The same from a range of the arena, which stays the caller's if `length` is returned and otherwise belongs to the
    * kernel until the send completion.

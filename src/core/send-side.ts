@@ -6,6 +6,7 @@
  * nothing is sent any more, and every waiting callback gets the error once (W5).
  */
 import { Op } from './binding'
+import { Arena } from './arena'
 import { copyOf } from './copy'
 import type { Driver } from './driver'
 import { Errno } from './errors'
@@ -30,8 +31,11 @@ export const Sent = {
   done: 1,
 } as const
 
-/** Above this, chunks are not gathered in the arena. */
+/** Above this, chunks are copied to the arena only if they can be sent with those of other sockets. */
 const copyBytesMax = 16384
+
+/** Chunks that NativeDriver.sendMany takes. */
+const chunksMax = 65536
 
 /** One of several chunks to be sent together; `encoding` is that of a string. */
 export interface SendEntry {
@@ -121,7 +125,7 @@ export class SendSide {
     if (this.#request !== null) return this.#wait({ bytes: copyOf(bytes), length, request })
     if (length === 0) return this.#sendNothing(request, mayFinish)
     if (mayFinish && this.#driver.isGathering) {
-      const block = this.#blockFor(length)
+      const block = this.#blockFor(length, mayFinish)
       if (block >= 0) {
         this.#driver.arena.bytes.set(bytes, block)
         return this.#queueSend(block, length, request, block)
@@ -138,8 +142,8 @@ export class SendSide {
     request: SendRequest,
     mayFinish: boolean,
   ): number {
-    const block = this.#blockFor(total)
-    if (block < 0) return this.send(Buffer.concat(chunks, total), request, mayFinish)
+    const block = this.#blockFor(total, mayFinish)
+    if (block < 0) return this.#sendMany(chunks, total, request, mayFinish)
     let at = block
     for (const chunk of chunks) {
       this.#driver.arena.bytes.set(chunk, at)
@@ -151,7 +155,7 @@ export class SendSide {
   /** See Channel.sendString. */
   sendString(text: string, encoding: BufferEncoding, request: SendRequest): number {
     const length = encodedLength(text, encoding)
-    const block = this.#blockFor(length)
+    const block = this.#blockFor(length, true)
     if (block < 0) return this.send(Buffer.from(text, encoding), request, true)
     this.#encode(text, encoding, block, length)
     return this.#sendBlock(block, length, request, true)
@@ -164,9 +168,11 @@ export class SendSide {
       const length = typeof chunk === 'string' ? encodedLength(chunk, encoding) : chunk.length
       total += length < 0 ? Infinity : length
     }
-    const block = this.#blockFor(total)
+    const block = this.#blockFor(total, true)
     if (block < 0) {
-      return this.send(Buffer.concat(entries.map(encoded)), request, true)
+      const chunks = entries.map(encoded)
+      if (total === Infinity) total = chunks.reduce((sum, { length }) => sum + length, 0)
+      return this.#sendMany(chunks, total, request, true)
     }
     let at = block
     for (const { chunk, encoding } of entries) {
@@ -180,6 +186,22 @@ export class SendSide {
       }
     }
     return this.#sendBlock(block, total, request, true)
+  }
+
+  /** Chunks of `total` bytes that no arena block is there for. */
+  #sendMany(
+    chunks: readonly Uint8Array[],
+    total: number,
+    request: SendRequest,
+    mayFinish: boolean,
+  ): number {
+    if (this.#request !== null || total === 0 || chunks.length > chunksMax) {
+      return this.send(Buffer.concat(chunks, total), request, mayFinish)
+    }
+    const refusal = this.#refusal()
+    if (refusal !== 0) return refusal
+    const taken = this.#driver.native.sendMany(this.#id, chunks)
+    return this.#sent(taken, total, -1, request, mayFinish)
   }
 
   #encode(text: string, encoding: BufferEncoding, offset: number, length: number): void {
@@ -311,8 +333,9 @@ export class SendSide {
   }
 
   /** A block to copy `length` bytes to, or -1 when another way has to be taken. */
-  #blockFor(length: number): number {
-    if (length <= 0 || length > copyBytesMax) return -1
+  #blockFor(length: number, mayGather: boolean): number {
+    const max = mayGather && this.#driver.isGathering ? Arena.blockBytesMax : copyBytesMax
+    if (length <= 0 || length > max) return -1
     if (this.#request !== null || this.#refusal() !== 0) return -1
     return this.#driver.arena.allocate(length)
   }

@@ -410,6 +410,27 @@ describe('a full arena', () => {
     expect(kernel.wire(id)).toBe('abc')
   })
 
+  test('chunks too large for the arena are offered to the kernel as they are, in one call', () => {
+    const { kernel, id, channel, seen } = fixture
+    kernel.sendNowTakes = (length) => length
+    const chunks = ['a'.repeat(10_000), 'b'.repeat(10_000)]
+    const entries = chunks.map((chunk) => ({
+      chunk: Buffer.from(chunk),
+      encoding: 'utf8' as const,
+    }))
+    expect(channel.sendEntries(entries, seen.sending('entries'))).toBe(Sent.done)
+    expect(kernel.sendNowCalls).toBe(1)
+    expect(kernel.wire(id)).toBe(chunks.join(''))
+    expect(channel.bytesAccepted).toBe(20_000)
+    kernel.sendNowTakes = () => 5000
+    const gathered = chunks.map((chunk) => Buffer.from(chunk))
+    expect(channel.sendGather(gathered, 20_000, seen.sending('gathered'), true)).toBe(Sent.pending)
+    expect(kernel.sendLength(id)).toBe(15_000)
+    kernel.deliver(kernel.sent(id))
+    expect(seen.events).toEqual(['sent gathered 0 20000'])
+    expect(kernel.wire(id)).toBe(chunks.join('') + chunks.join(''))
+  })
+
   test('the arena is used again once it has room', () => {
     const { kernel, id } = fixture
     const release = exhaustArena()

@@ -278,6 +278,11 @@ export class ScriptedKernel implements Binding, NativeDriver {
     return taken
   }
 
+  sendMany(id: number, chunks: readonly Uint8Array[]): number {
+    const bytes = Buffer.concat(chunks)
+    return this.sendNow(id, bytes, 0, bytes.length)
+  }
+
   sendBlock(id: number, offset: number, length: number): number {
     const endpoint = this.#live(id, 'sendBlock')
     if (endpoint === undefined) return errno('EBADF')

@@ -137,6 +137,35 @@ describe.each(kinds)('%s: transfer', (kind) => {
     peer.destroy()
   })
 
+  test('sendMany sends chunks in order, of whatever number and size, and the rest from memory of its own', async () => {
+    const rig = makeRig(kind)
+    const { id, peer } = await rig.pair()
+    peer.pause()
+    // More than sendmsg(2) takes at a time, empty ones among them; then one that does not fit.
+    const bytes = pattern(24 << 20, 6)
+    const chunks: Uint8Array[] = []
+    let at = 0
+    for (let i = 0; i < 3000; i++) {
+      const length = i % 7
+      chunks.push(bytes.subarray(at, at + length))
+      at += length
+    }
+    chunks.push(bytes.subarray(at))
+    const expected = Buffer.from(bytes)
+    const taken = rig.driver.sendMany(id, chunks)
+    expect(taken).toBeGreaterThan(at)
+    expect(taken).toBeLessThan(bytes.length)
+    expect(rig.driver.stats().heapBytes).toBe(bytes.length - taken)
+    bytes.fill(0)
+    expect(rig.driver.sendMany(id, [Buffer.from('x')])).toBe(errno('EALREADY'))
+    const seen = collect(peer)
+    peer.resume()
+    expect((await rig.completion('send', id)).result).toBe(bytes.length - taken)
+    rig.command('shutdown', id)
+    expect((await seen).equals(expected)).toBe(true)
+    peer.destroy()
+  })
+
   test('sendNow refuses what its heap may not hold, before it sends a byte', async () => {
     const rig = makeRig(kind, { heapBytesMax: 1000 })
     const { id, peer } = await rig.pair()

@@ -91,6 +91,7 @@ describe.each(kinds)('%s: validation', (kind) => {
       name: (id) => [id, false, {}],
       fd: (id) => [id],
       sendNow: (id) => [id, Buffer.from('x'), 0, 1],
+      sendMany: (id) => [id, [Buffer.from('x')]],
       offer: (id) => [id, Buffer.from('x'), 0, 1],
     }
     for (const [name, argumentsFor] of Object.entries(calls)) {
@@ -160,6 +161,23 @@ describe.each(kinds)('%s: validation', (kind) => {
     const detached = new Uint8Array(4)
     structuredClone(detached.buffer, { transfer: [detached.buffer] })
     expect(driver.sendNow(id, detached, 0, 1)).toBe(invalid)
+    const sendMany = driver.sendMany as unknown as (...args: unknown[]) => unknown
+    for (const wrong of [...garbage, new Uint16Array(4), bytes.buffer, [[1]]]) {
+      expect(sendMany(id, wrong)).toBe(invalid)
+      expect(sendMany(id, [Buffer.from('x'), wrong])).toBe(invalid)
+    }
+    expect(sendMany(id, [detached])).toBe(invalid)
+    expect(sendMany(id, new Array(65_537).fill(Buffer.from('x')))).toBe(invalid)
+    // Memory that is taken away while the array is read.
+    const victim = new Uint8Array(1 << 20)
+    const hostile = [victim, bytes]
+    Object.defineProperty(hostile, 1, {
+      get: () => {
+        structuredClone(victim.buffer, { transfer: [victim.buffer] })
+        return bytes
+      },
+    })
+    expect(sendMany(id, hostile)).toBe(bytes.length)
     for (const [offset, length] of [
       [0, options.arenaBytes + 1],
       [options.arenaBytes, 1],

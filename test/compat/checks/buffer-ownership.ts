@@ -152,7 +152,8 @@ export const ownershipChecks: readonly Check[] = [
       const pair = await context.pair()
       const writes = new Writes(pair)
       pair.a.cork()
-      for (const length of [1, 100, 9000]) {
+      // The large one and what follows it: early or late, in this order.
+      for (const length of [1, 100, 9000, 100_000, 50]) {
         const chunk = own(length, 6)
         writes.put(chunk)
         chunk.fill(0)
