@@ -131,7 +131,7 @@ export type DriverKind = 'uring' | 'epoll'
 export interface NativeOptions {
   /** Bytes of send arena; rounded up to a page. */
   arenaBytes: number
-  /** Bytes of receive pool; rounded up to whole buffers. On uring 256 KiB of reserve come on top. */
+  /** Bytes of receive pool; rounded up to whole buffers. On uring 320 KiB of reserve and spill come on top. */
   poolBytes: number
   /** Submission queue entries (uring). Shrunk by halves on ENOMEM. */
   submissionEntries: number
