@@ -109,8 +109,8 @@ class ConnectionDuplex extends Duplex implements ChannelHandler {
   attach(channel: Channel): void {
     this.#channel = channel
     channel.handler = this
-    // As a net.Socket, whose first bytes are there before its first listener.
-    this.read(0)
+    // Asked for or not: the first bytes are there before the first listener, as with a net.Socket.
+    channel.readStart()
     const waiting = this.#waiting
     this.#waiting = undefined
     waiting?.start()

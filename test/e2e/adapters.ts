@@ -24,9 +24,6 @@ export function loadAdapters(driver: DriverName): Adapters {
   let adapters: Adapters
   try {
     jest.isolateModules(() => {
-      // readable-stream requires its Duplex when the first stream is made. That has to happen in here, or Jest hands it
-      // one of another registry and its instanceof checks fail.
-      new (require('duplexify') as new () => unknown)()
       const { connect, listen, driver } = require('../../src/core/index') as typeof core
       const { toDuplex } = require('../../src/adapters/duplex') as typeof duplex
       const { toReadiness } = require('../../src/adapters/readiness') as typeof readiness

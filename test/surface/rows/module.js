@@ -167,7 +167,10 @@ exports.rows = {
   'sockets and servers have the own keys of node:net’s, and no others': async (t) => {
     const { client, accepted, server } = await t.pair()
     const fresh = new t.net.Socket()
-    return [fresh, client, accepted, server].map((object) => Object.keys(object).sort())
+    const keysOf = (object) => Object.keys(object).sort()
+    // net.js's connect() gives a socket of another class an own `write`: what its class has.
+    const connected = keysOf(client).filter((key) => key !== 'write')
+    return [keysOf(fresh), connected, keysOf(accepted), keysOf(server)]
   },
 
   'sockets and servers have the listeners of node:net’s, and no others': async (t) => {
