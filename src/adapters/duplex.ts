@@ -12,8 +12,9 @@ import type { Channel, ChannelHandler, SendEntry, SendRequest } from '../core/ch
 import type { Connection } from '../core/connection'
 import { copyOfPart } from '../core/copy'
 import { Errno, systemError } from '../core/errors'
+import { SentAhead } from './sent-ahead'
 import { snapshot, writeSnapshot } from './snapshot'
-import type { Write } from './snapshot'
+import type { AheadSender, Write } from './snapshot'
 
 export interface DuplexOptions {
   /** Bytes to buffer in each direction before asking for a pause. Default 65536. */
@@ -86,10 +87,11 @@ interface Waiting {
   fail: Callback
 }
 
-class ConnectionDuplex extends Duplex implements ChannelHandler {
+class ConnectionDuplex extends Duplex implements ChannelHandler, AheadSender {
   #channel: Channel | undefined
   #waiting: Waiting | undefined
   #isFlushed = false
+  #ahead: SentAhead | undefined
   /** What is received belongs to the context in which the stream was made. */
   readonly #resource = new AsyncResource('URINGDUPLEX', manualDestroy)
 
@@ -120,7 +122,8 @@ class ConnectionDuplex extends Duplex implements ChannelHandler {
   override write(chunk: unknown, encoding?: BufferEncoding, callback?: Callback): boolean
   override write(chunk: unknown, encoding?: unknown, callback?: unknown): boolean {
     const write = super.write as Write
-    return writeSnapshot(this, write, chunk, encoding, callback, this.#channel === undefined)
+    const isHeld = this.#channel === undefined
+    return writeSnapshot(this, write, chunk, encoding, callback, isHeld, () => this)
   }
 
   override end(callback?: () => void): this
@@ -156,6 +159,7 @@ class ConnectionDuplex extends Duplex implements ChannelHandler {
 
   override _write(chunk: Buffer | string, encoding: BufferEncoding, callback: Callback): void {
     this.#whenAttached(callback, (channel) => {
+      if (this.#ahead !== undefined) return this._writev([{ chunk, encoding }], callback)
       const write = new DuplexWrite(callback)
       write.answered(
         typeof chunk === 'string'
@@ -168,7 +172,13 @@ class ConnectionDuplex extends Duplex implements ChannelHandler {
   override _writev(entries: SendEntry[], callback: Callback): void {
     this.#whenAttached(callback, (channel) => {
       const write = new DuplexWrite(callback)
-      write.answered(channel.sendEntries(entries, write))
+      const ahead = this.#ahead
+      write.answered(
+        ahead === undefined
+          ? channel.sendEntries(entries, write)
+          : ahead.write(channel, entries, write),
+      )
+      if (ahead?.isWritten) this.#ahead = undefined
     })
   }
 
@@ -195,9 +205,20 @@ class ConnectionDuplex extends Duplex implements ChannelHandler {
     }
   }
 
+  get #held(): readonly SendEntry[] | undefined {
+    return (this as { writableBuffer?: readonly SendEntry[] }).writableBuffer
+  }
+
+  /** See AheadSender. */
+  sendAhead(): void {
+    if (this.#held === undefined) return
+    this.#ahead ??= new SentAhead()
+    this.#ahead.send(this.#channel!, this.#held)
+  }
+
   /** Hands over what Writable holds, when nothing will ask for it again (W6). */
   onFlush(): void {
-    const { writableBuffer: entries } = this as { writableBuffer?: readonly SendEntry[] }
+    const entries = this.#held
     if (this.#isFlushed || this.writableCorked > 0 || entries === undefined) return
     this.#isFlushed = true
     this.#channel!.sendLast(entries)

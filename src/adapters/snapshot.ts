@@ -7,7 +7,7 @@ import type { Writable } from 'node:stream'
 import { isUint8Array } from 'node:util/types'
 import { copyOf } from '../core/copy'
 
-/** A larger chunk is not worth copying only to wait for uncork(): it is handed over at once, with what is corked. */
+/** A larger chunk is not copied only to wait for uncork(): it is sent at once, with what was corked before it. */
 const corkedBytesMax = 16384
 
 /** `chunk` for stream.end(), which uncorks, or its copy if it has to wait. `isHeld`: for a reason Writable does not know. */
@@ -24,7 +24,12 @@ export type Write = (
   callback: unknown,
 ) => boolean
 
-/** Calls `write` with `chunk` or its copy. */
+/** Sends what a corked stream holds, which goes on as if it had not been sent. */
+export interface AheadSender {
+  sendAhead(stream: Writable): void
+}
+
+/** Calls `write` with `chunk` or its copy. `senderOf` answers undefined for a stream that cannot send ahead. */
 export function writeSnapshot(
   stream: Writable,
   write: Write,
@@ -32,17 +37,16 @@ export function writeSnapshot(
   encoding: unknown,
   callback: unknown,
   isHeld: boolean,
+  senderOf: (stream: Writable) => AheadSender | undefined,
 ): boolean {
-  const corks = stream.writableCorked
-  if (corks === 0 || typeof chunk === 'string' || !ArrayBuffer.isView(chunk)) {
+  if (stream.writableCorked === 0 || typeof chunk === 'string' || !ArrayBuffer.isView(chunk)) {
     return write.call(stream, snapshot(stream, chunk, isHeld), encoding, callback)
   }
-  if (chunk.byteLength <= corkedBytesMax || isHeld || isWriting(stream)) {
-    return write.call(stream, copyOfView(chunk), encoding, callback)
-  }
+  const isLarge = chunk.byteLength > corkedBytesMax && !isHeld && !isWriting(stream)
+  const sender = isLarge ? senderOf(stream) : undefined
+  if (sender === undefined) return write.call(stream, copyOfView(chunk), encoding, callback)
   const answer = write.call(stream, chunk, encoding, callback)
-  for (let i = 0; i < corks; i++) stream.uncork()
-  for (let i = 0; i < corks; i++) stream.cork()
+  sender.sendAhead(stream)
   return answer
 }
 

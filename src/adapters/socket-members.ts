@@ -5,7 +5,10 @@
  * driver 'node' nothing is installed.
  */
 import net from 'node:net'
+import type { Writable } from 'node:stream'
+import { Sent } from '../core/channel'
 import type { SendEntry } from '../core/channel'
+import { systemError } from '../core/errors'
 import { internals } from './node-internals'
 import { snapshot, writeSnapshot } from './snapshot'
 import type { Write } from './snapshot'
@@ -73,6 +76,12 @@ const base = ((): SocketPrototype => {
   }
 })()
 
+/** What sends for a socket that is corked; not for one whose handle is another's. */
+function senderOf(socket: Writable): StreamHandle | undefined {
+  const { _handle: handle } = socket as unknown as SocketInternals
+  return handle instanceof StreamHandle ? handle : undefined
+}
+
 const members = {
   /** Happy eyeballs gives a socket a fresh TCP handle for each address: ours in its place. */
   [reinitializeHandle](handle) {
@@ -86,7 +95,15 @@ const members = {
   },
 
   write(chunk, encoding, callback) {
-    return writeSnapshot(this, base.write as Write, chunk, encoding, callback, this.connecting)
+    return writeSnapshot(
+      this,
+      base.write as Write,
+      chunk,
+      encoding,
+      callback,
+      this.connecting,
+      senderOf,
+    )
   },
 
   end(chunk, encoding, callback) {
@@ -100,7 +117,10 @@ const members = {
     const ahead = handle === null ? sentAhead.get(this) : undefined
     if (ahead !== undefined) {
       sentAhead.delete(this)
-      ahead.take(callback)
+      const onSent = (status: number): void =>
+        callback(status === 0 ? null : systemError(status, 'write'))
+      const status = ahead.told({ onSent })
+      if (status !== Sent.pending) onSent(Math.min(status, 0))
       return
     }
     if (socket.connecting || !(handle instanceof StreamHandle)) {

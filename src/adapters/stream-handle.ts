@@ -8,7 +8,8 @@
  */
 import { AsyncResource } from 'node:async_hooks'
 import type { Socket } from 'node:net'
-import { Channel, Sent, encoded } from '../core/channel'
+import type { Writable } from 'node:stream'
+import { Channel, Sent } from '../core/channel'
 import type { ChannelHandler, SendEntry, SendRequest } from '../core/channel'
 import { copyOf, copyOfPart } from '../core/copy'
 import type { Driver, SocketFamily } from '../core/driver'
@@ -16,6 +17,7 @@ import { Errno, systemError } from '../core/errors'
 import { beforeDestroy } from './http2-session'
 import { connection, internals, openForNode } from './node-internals'
 import type { NodeHandle, NodeInternals, WriteRequest } from './node-internals'
+import { SentAhead } from './sent-ahead'
 
 /** The members of net.Socket that handles and sockets use of each other; Node keeps them out of its types. */
 export interface SocketInternals extends Socket {
@@ -128,40 +130,7 @@ class SocketWrite implements SendRequest, WriteRequest {
   }
 }
 
-/** What Writable held when its socket's connection was given up: sent at once, told when Writable gets to it. */
-class SentAhead implements SendRequest {
-  #left: number
-  #failure = 0
-  #callback: ((error?: Error | null) => void) | undefined
-
-  constructor(channel: Channel, entries: readonly SendEntry[]) {
-    this.#left = entries.length
-    for (const entry of entries) {
-      const status = channel.send(encoded(entry), this, false)
-      if (status < 0) this.onSent(status)
-    }
-  }
-
-  onSent(status: number): void {
-    if (status < 0) this.#failure = status
-    this.#left--
-    this.#tell()
-  }
-
-  /** Writable's write of all of it. */
-  take(callback: (error?: Error | null) => void): void {
-    this.#callback = callback
-    this.#tell()
-  }
-
-  #tell(): void {
-    if (this.#left > 0) return
-    this.#callback?.(this.#failure === 0 ? null : systemError(this.#failure, 'write'))
-    this.#callback = undefined
-  }
-}
-
-/** By socket, until Writable has written it. */
+/** Of sockets whose connection was given up: what Writable held then, until it has written it. */
 export const sentAhead = new WeakMap<object, SentAhead>()
 
 export abstract class StreamHandle extends internals.JSStream implements ChannelHandler {
@@ -195,6 +164,7 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
   #isFlushed = false
   /** The -errno of a native consumer's write, or 0. */
   #failure = 0
+  #ahead: SentAhead | undefined
   #wantsRef = true
 
   /**
@@ -440,6 +410,10 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
     callback: (error?: Error | null) => void,
   ): void {
     const channel = this.channel!
+    if (this.#ahead !== undefined) {
+      this.writeMany(socket, [{ chunk, encoding }], callback)
+      return
+    }
     const write = new SocketWrite(this, callback)
     const status =
       typeof chunk === 'string'
@@ -456,8 +430,21 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
   ): void {
     const write = new SocketWrite(this, callback)
     const before = this.bytesWritten
-    const status = this.channel!.sendEntries(entries, write)
+    const ahead = this.#ahead
+    const status =
+      ahead === undefined
+        ? this.channel!.sendEntries(entries, write)
+        : ahead.write(this.channel!, entries, write)
+    if (ahead?.isWritten) this.#ahead = undefined
     this.#dispatched(write, socket, status, this.bytesWritten - before, callback)
+  }
+
+  /** Hands over what Writable holds although it is corked; Writable is told when it writes it. */
+  sendAhead(socket: Writable): void {
+    const { writableBuffer: entries } = socket as unknown as SocketInternals
+    if (this.channel === undefined || entries === undefined) return
+    this.#ahead ??= new SentAhead()
+    this.#ahead.send(this.channel, entries)
   }
 
   /** Hands over what Writable holds, when nothing will ask for it again (W6). Its callbacks are Writable's affair. */
@@ -518,8 +505,9 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
     return this.channel?.bytesReceived ?? 0
   }
 
+  /** Without those that Writable still holds, which net.js adds. */
   get bytesWritten(): number {
-    return this.channel?.bytesAccepted ?? 0
+    return (this.channel?.bytesAccepted ?? 0) - (this.#ahead?.bytes ?? 0)
   }
 
   /** Bytes the kernel has not taken yet; net.js suppresses a timeout while it changes. */
@@ -605,7 +593,8 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
     const socket = this.#owner
     const entries = socket?.writableBuffer ?? []
     if (socket !== null && entries.length > 0 && isOurSocket(socket)) {
-      sentAhead.set(socket, new SentAhead(channel, entries))
+      this.sendAhead(socket)
+      sentAhead.set(socket, this.#ahead!)
     }
     this.#isClosed = true
     this.#isGivenUp = true

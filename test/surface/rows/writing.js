@@ -152,6 +152,43 @@ exports.rows = {
     return { stopped, received, isInOrder }
   },
 
+  'corked chunks of every size wait for uncork(), as far as the program can see': async (t) => {
+    const { client, accepted } = await t.pair({ server: { allowHalfOpen: true } })
+    const log = []
+    const note = (what) => log.push([what, client.writableLength, client.bytesWritten])
+    client.on('drain', () => note('drain'))
+    const bytes = []
+    accepted.on('data', (data) => bytes.push(data))
+    const write = (size, name) => {
+      const chunk = Buffer.alloc(size, name)
+      note(client.write(chunk, () => note(`callback ${name}`)))
+    }
+    client.cork()
+    write(10, 'a')
+    write(100_000, 'b')
+    client.cork()
+    write(50, 'c')
+    write(20_000, 'd')
+    await new Promise((resolve) => setImmediate(resolve))
+    note('a turn later')
+    client.uncork()
+    write(7, 'e')
+    client.uncork()
+    note('uncorked')
+    write(40_000, 'f')
+    client.cork()
+    write(30_000, 'g')
+    client.end('h')
+    note('ended')
+    await t.once(accepted, 'end')
+    const sent = Buffer.concat(bytes)
+      .toString()
+      .replace(/(.)\1*/g, (run) => `${run[0]}${run.length} `)
+    accepted.end()
+    await t.closed(client)
+    return { log, sent }
+  },
+
   'cork() holds everything back until uncork() or end()': async (t) => {
     const { client, accepted } = await t.pair()
     let text = ''

@@ -1,0 +1,66 @@
+/**
+ * What a Writable holds and has been sent already: it goes on counting it, and is told when it gets to it. Owns nothing:
+ * the channel has the bytes, the Writable its callbacks.
+ */
+import { Sent } from '../core/channel'
+import type { Channel, SendEntry, SendRequest } from '../core/channel'
+
+export class SentAhead implements SendRequest {
+  /** Entries of the Writable that were sent and that it has not written yet. */
+  #entries = 0
+  #bytes = 0
+  /** Sends that have not ended. */
+  #inFlight = 0
+  #failure = 0
+  #request: SendRequest | undefined
+
+  /** Bytes that were sent and that the Writable has not written yet. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /** Whether there is nothing that the Writable has yet to write. */
+  get isWritten(): boolean {
+    return this.#entries === 0
+  }
+
+  /** Sends what the Writable holds, all that was not sent before. */
+  send(channel: Channel, held: readonly SendEntry[]): void {
+    const before = channel.bytesAccepted
+    this.#send(channel, held.slice(this.#entries))
+    this.#bytes += channel.bytesAccepted - before
+    this.#entries = held.length
+  }
+
+  /** The Writable writes some of it, and perhaps more. Answers as Channel.send. */
+  write(channel: Channel, entries: readonly SendEntry[], request: SendRequest): number {
+    const sent = Math.min(entries.length, this.#entries)
+    this.#entries -= sent
+    if (this.#entries === 0) this.#bytes = 0
+    if (sent < entries.length) this.#send(channel, entries.slice(sent))
+    return this.told(request)
+  }
+
+  /** Answers whether the sends have ended; if not, the request is told when they have. */
+  told(request: SendRequest): number {
+    if (this.#inFlight === 0) return this.#failure === 0 ? Sent.done : this.#failure
+    this.#request = request
+    return Sent.pending
+  }
+
+  #send(channel: Channel, entries: readonly SendEntry[]): void {
+    if (entries.length === 0 || this.#failure !== 0) return
+    const status = channel.sendEntries(entries, this)
+    if (status === Sent.pending) this.#inFlight++
+    else if (status < 0) this.#failure = status
+  }
+
+  onSent(status: number, taken: number): void {
+    this.#inFlight--
+    if (status < 0) this.#failure = status
+    if (this.#inFlight > 0) return
+    const request = this.#request
+    this.#request = undefined
+    request?.onSent(this.#failure, taken)
+  }
+}
