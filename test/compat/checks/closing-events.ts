@@ -4,6 +4,7 @@ import type { Check, CheckContext } from '../check'
 import type { Observed } from '../observe'
 import { turns } from '../turns'
 import { assertWire, payload } from '../wire'
+import { listening } from './module-ends'
 import { Writes, assertClosedLast, eventsOf } from './sends'
 
 const area = 'closing'
@@ -37,7 +38,7 @@ export const closingEventChecks: readonly Check[] = [
         const events = await closed(context, pair, 'after both ends')
         assert.deepEqual([...events].sort(), ['close', 'end', 'finish'], 'other events at the end')
         assert.equal(pair.a.destroyed, true, 'a closed stream is not destroyed')
-        assert.equal(pair.seenA.bytes.toString(), 'b')
+        assertWire(pair.seenA.bytes, Buffer.from('b'), 'after both ends')
       }
     },
   },
@@ -96,6 +97,7 @@ export const closingEventChecks: readonly Check[] = [
       assert.deepEqual(
         events.filter((name) => name !== 'drain'),
         ['error', 'close'],
+        'other events than error and close',
       )
       const outcome = await context.within(ended, 'the callback of end()')
       assert.equal(outcome, 'error', "end()'s callback succeeded although bytes were lost")
@@ -143,6 +145,7 @@ export const closingEventChecks: readonly Check[] = [
       assert.deepEqual(
         events.filter((name) => name !== 'drain'),
         ['close'],
+        'other events than one close',
       )
       const outcome = await context.within(ended, 'the callback of end()')
       assert.equal(outcome, 'error', "end()'s callback succeeded although it was destroyed")
@@ -173,7 +176,8 @@ export const closingEventChecks: readonly Check[] = [
       await context.within(pair.seenB.seen('end'), 'the end at the peer')
       assert.equal(pair.seenB.length, 0, 'bytes that were written after destroy() were sent')
       assert.deepEqual(writes.outcomes, ['ERR_STREAM_DESTROYED'], 'a late write was told otherwise')
-      assert.deepEqual(late, ['ERR_STREAM_DESTROYED', 'ERR_STREAM_DESTROYED'])
+      const destroyed = ['ERR_STREAM_DESTROYED', 'ERR_STREAM_DESTROYED']
+      assert.deepEqual(late, destroyed, 'late calls were told otherwise')
       assert.deepEqual(eventsOf(pair.seenA), ['close'], 'other events than one close')
     },
   },
@@ -284,7 +288,6 @@ export const closingEventChecks: readonly Check[] = [
     async run(context) {
       const net = context.subject.net!
       const server = net.createServer()
-      context.after(() => void server.close())
       const events: string[] = []
       let onClosed = (): void => {}
       const serverClosed = new Promise<void>((resolve) => (onClosed = resolve))
@@ -294,8 +297,7 @@ export const closingEventChecks: readonly Check[] = [
         socket.on('close', onClosed).resume()
         context.after(() => void socket.destroy())
       })
-      await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-      const { port } = server.address() as { port: number }
+      const port = await listening(context, server)
       const client = net.connect({ port, host: '127.0.0.1' })
       context.after(() => void client.destroy())
       for (const name of ['connect', 'ready', 'data', 'end', 'finish', 'error', 'close']) {

@@ -193,7 +193,8 @@ export const flushChecks: readonly Check[] = [
       ])
       assertWire(seenA.bytes, late, 'after our half was closed')
       await context.within(seenA.seen('close'), "'close' after both halves")
-      assert.deepEqual(eventsOf(seenA), ['finish', 'end', 'close'])
+      const events = ['finish', 'end', 'close']
+      assert.deepEqual(eventsOf(seenA), events, 'other events of two halves')
     },
   },
   {
@@ -224,6 +225,7 @@ export const flushChecks: readonly Check[] = [
       assert.deepEqual(
         eventsOf(seenA).filter((name) => name !== 'drain'),
         ['end', 'finish', 'close'],
+        'other events of two halves',
       )
     },
   },

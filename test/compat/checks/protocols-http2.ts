@@ -150,7 +150,7 @@ export const http2Checks: readonly Check[] = [
       const code = http2.constants.NGHTTP2_ENHANCE_YOUR_CALM
       session.destroy(new Error('enough'), code)
       await context.within(ended, 'the end of the connection')
-      assert.equal(peer.failure, undefined)
+      assert.equal(peer.failure, undefined, 'the peer got what is no HTTP/2')
       assert.equal(peer.goaway?.code, code, 'the GOAWAY of a destroyed session was lost')
     },
   },

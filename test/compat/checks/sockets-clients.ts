@@ -6,6 +6,7 @@ import * as nodeNet from 'node:net'
 import type { LookupAddress } from 'node:dns'
 import type { Check } from '../check'
 import { turn } from '../turns'
+import { assertWire } from '../wire'
 import { connectionTo, deadPort, listening, netOf, recorded } from './module-ends'
 
 const area = 'sockets'
@@ -49,7 +50,7 @@ export const clientChecks: readonly Check[] = [
       await context.within(seen.seen('close'), "'close' of a greeted client")
       const order = ['lookup', 'connect', 'ready', 'data', 'end', 'finish', 'close(false)']
       assert.deepEqual(seen.events, order, 'order of events of a client')
-      assert.equal(seen.bytes.toString(), 'hello')
+      assertWire(seen.bytes, Buffer.from('hello'), 'a greeting')
       assert.equal(client.readyState, 'closed', 'readyState of a closed socket')
     },
   },

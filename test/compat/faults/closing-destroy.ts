@@ -55,7 +55,11 @@ export const destroyFaults: readonly Fault[] = [
   {
     name: 'buffer-lost-with-a-cancel',
     imitates: 'a receive that is cancelled keeps the buffer it had picked (compio#746)',
-    caughtBy: { 'C3-7': /timed out: a transfer after others' were cut off/ },
+    caughtBy: {
+      'C3-7': /timed out: a transfer after others' were cut off/,
+      'C4-8': /timed out: the bytes of connection \d+/,
+      'C4-9': /timed out: the bytes of connection \d+/,
+    },
     spoil: (oracle) =>
       spoilPairs(oracle, (a, _b, open) => {
         onPush(a, (chunk, push) => {

@@ -14,6 +14,14 @@ const orderFaults: readonly Fault[] = [
       'E1-21': /events of an ended connection/,
       'E1-22': /events of a connection ended by us/,
       'E1-1': /events of the automatic end/,
+      'C4-4': /other events of two halves/,
+      'C4-5': /the stream ended because its peer did/,
+      'C4-6': /after 'close' came: end/,
+      'C4-10': /after 'close' came: end/,
+      'C4-16': /after 'close' came: end/,
+      'C4-17': /after 'close' came: end/,
+      'R1-52': /timed out: the end of the answer through the tunnel/,
+      'R1-54': /timed out: the answer after the end of the request/,
     },
     spoil: (oracle) =>
       spoilPairs(oracle, (a) => {
@@ -37,6 +45,20 @@ const orderFaults: readonly Fault[] = [
       'E1-23': /events after destroy\(error\)/,
       'E1-24': /events after destroy\(\)/,
       'E1-26': /events after a reset/,
+      'C4-3': /'close' came \d+ times/,
+      'C4-5': /other events of two halves/,
+      'C4-6': /'close' came \d+ times/,
+      'C3-1': /'close' came \d+ times/,
+      'C3-2': /other events than error and close/,
+      'C5-1': /'close' came \d+ times/,
+      'C4-10': /'close' came \d+ times/,
+      'C4-11': /'close' came \d+ times/,
+      'C4-12': /'close' came \d+ times/,
+      'C4-13': /'close' came \d+ times/,
+      'C4-14': /'close' came \d+ times/,
+      'C4-15': /other events than one close/,
+      'C4-16': /'close' came \d+ times/,
+      'C4-17': /'close' came \d+ times/,
     },
     spoil: (oracle) =>
       spoilPairs(oracle, (a) => {
@@ -52,6 +74,13 @@ const orderFaults: readonly Fault[] = [
       'E1-25': /hadError of 'close'/,
       'E1-26': /events after a reset/,
       'E1-3': /timed out: the error of a reset/,
+      'W5-1': /'error' was not emitted once for a write after end\(\)/,
+      'W5-2': /'error' came \d+ times for one reset/,
+      'W5-3': /timed out: 'error' after a reset during a send/,
+      'W5-4': /timed out: the 'error' of a write after end\(\)/,
+      'C3-2': /'error' came \d+ times/,
+      'C3-3': /an abort was not told once, as an AbortError/,
+      'C4-12': /other events than error and close/,
     },
     spoil: (oracle) =>
       spoilPairs(oracle, (a) => {
@@ -67,6 +96,14 @@ const orderFaults: readonly Fault[] = [
       'E1-23': /timed out: 'close' after destroy\(error\)/,
       'E1-25': /timed out: 'close' of a socket that was failed/,
       'E1-26': /timed out: 'close' after a reset/,
+      'W5-1': /timed out: 'close' after a write after end\(\)/,
+      'W5-2': /timed out: 'close' after a reset/,
+      'W5-3': /timed out: 'close' after a reset during a send/,
+      'W5-4': /timed out: 'close' after a failed write/,
+      'C3-2': /timed out: 'close' after destroy\(error\)/,
+      'C3-3': /timed out: 'close' of an aborted stream/,
+      'C4-11': /timed out: 'close' after destroy\(error\)/,
+      'C4-12': /timed out: 'close' after a reset during end\(\)/,
     },
     spoil: (oracle) =>
       spoilPairs(oracle, (a) => {
@@ -80,6 +117,8 @@ const orderFaults: readonly Fault[] = [
       'E1-23': /'error' was emitted within destroy\(\)/,
       'E1-25': /hadError of 'close'/,
       'E1-26': /events after a reset/,
+      'W5-3': /'close' denies the error/,
+      'C3-2': /'close' denies the error/,
     },
     spoil: (oracle) =>
       spoilPairs(oracle, (a) => {
@@ -95,6 +134,9 @@ const orderFaults: readonly Fault[] = [
     caughtBy: {
       'E1-24': /events after destroy\(\)/,
       'E1-25': /hadError of 'close'/,
+      'C3-5': /resetAndDestroy\(\) emitted an error/,
+      'C4-13': /other events than one close/,
+      'C4-17': /after destroy\(\) in 'data'/,
     },
     spoil: (oracle) =>
       spoilPairs(oracle, (a) => {
@@ -111,6 +153,8 @@ const orderFaults: readonly Fault[] = [
     caughtBy: {
       'E1-25': /hadError of 'close'/,
       'E1-26': /events after a reset/,
+      'W5-3': /'close' denies the error/,
+      'C3-2': /'close' denies the error/,
     },
     spoil: (oracle) =>
       spoilPairs(oracle, (a) => {
@@ -136,6 +180,9 @@ const orderFaults: readonly Fault[] = [
     imitates: 'an adapter that always ends with its peer, whatever allowHalfOpen says',
     caughtBy: {
       'E1-2': /our half was closed with the peer's although allowHalfOpen is on/,
+      'C4-5': /the stream ended because its peer did/,
+      'R1-52': /the way back: bytes lost at the end/,
+      'R1-54': /timed out: the answer after the end of the request/,
     },
     spoil: (oracle) =>
       spoilPairs(oracle, (a) => {
@@ -161,6 +208,8 @@ const orderFaults: readonly Fault[] = [
     imitates: "the zero-byte completion is told as 'data' as well",
     caughtBy: {
       'E1-4': /'data' came after 'end'/,
+      'C4-17': /data came after destroy\(\) in 'end'/,
+      'R1-54': /the request through the proxy: bytes lost at the end/,
     },
     spoil: (oracle) =>
       spoilPairs(oracle, (a) => {
@@ -173,6 +222,7 @@ const orderFaults: readonly Fault[] = [
     caughtBy: {
       'E1-24': /'data' came after destroy\(\)/,
       'E2-3': /'data' came to a connection that was destroyed or paused/,
+      'C4-17': /data came after destroy\(\) in a write callback/,
     },
     spoil: (oracle) =>
       spoilPairs(oracle, (a) => {

@@ -4,20 +4,15 @@ import type { Fault } from '../fault'
 export const harnessFaults: readonly Fault[] = [
   {
     name: 'same-pair-twice',
-    imitates: 'a test fixture that keeps one connection for all checks',
+    imitates: 'a test fixture that keeps a connection; here only for its second user',
     caughtBy: { 'H-1': /handed out twice/ },
     spoil(oracle) {
-      let kept: ReturnType<typeof oracle.makePair> | undefined
+      let made = 0
+      let first: ReturnType<typeof oracle.makePair>
       const makePair: typeof oracle.makePair = (options) => {
-        kept ??= oracle.makePair(options).then(({ a, b, stop }) => ({
-          a,
-          b,
-          stop: () => {
-            kept = undefined
-            return stop()
-          },
-        }))
-        return kept
+        made++
+        if (made === 1) first = oracle.makePair(options)
+        return made <= 2 ? first : oracle.makePair(options)
       }
       return { ...oracle, makePair }
     },

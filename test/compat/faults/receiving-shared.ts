@@ -111,6 +111,7 @@ export const sharedFaults: readonly Fault[] = [
       'a provided buffer returned to its ring when the listener returns, while the program has it',
     caughtBy: {
       'R3-2': /writing into a chunk changed a later one: foreign bytes/,
+      'R1-54': /the request through the proxy: bytes lost/,
     },
     spoil: (oracle) =>
       spoilPairs(oracle, (a) => {

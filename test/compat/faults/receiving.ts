@@ -98,6 +98,9 @@ const pathFaults: readonly Fault[] = [
       'R3-2': /timed out: the second data, kept/,
       'E1-4': /data before 'end': bytes lost at the end/,
       'E2-3': /timed out: data of one that another's listener touched/,
+      'C4-7': /timed out: what was unread/,
+      'R1-50': /timed out: bytes after the line/,
+      'R1-54': /the request through the proxy: bytes lost at the end/,
     },
     spoil: (oracle) =>
       spoilPairs(oracle, (a) => {
@@ -110,6 +113,7 @@ const pathFaults: readonly Fault[] = [
     caughtBy: {
       'R1-5': /timed out: data after pause and resume/,
       'R1-21': /timed out: 'end' for the last owner/,
+      'W3-54': /timed out: the echo of \d+ bytes/,
     },
     spoil: (oracle) =>
       spoilPairs(oracle, (a) => {
@@ -158,6 +162,12 @@ const pathFaults: readonly Fault[] = [
     imitates: 'our FIN cancels the receive as well (completion-anchors 36)',
     caughtBy: {
       'R1-9': /data after our FIN: bytes lost at the end/,
+      'C4-4': /after our half was closed: bytes lost at the end/,
+      'C4-7': /timed out: what was unread/,
+      'C4-10': /after both ends: /,
+      'C4-16': /the wire: bytes lost at the end/,
+      'R1-52': /the way back: bytes lost at the end/,
+      'R1-54': /timed out: the answer after the end of the request/,
     },
     spoil: (oracle) =>
       spoilPairs(oracle, (a) => {
@@ -188,6 +198,11 @@ const pathFaults: readonly Fault[] = [
       'E1-21': /events of an ended connection/,
       'E1-22': /events of a connection ended by us/,
       'E1-1': /events of the automatic end/,
+      'C4-4': /other events of two halves/,
+      'C4-5': /the stream ended because its peer did/,
+      'C4-10': /other events at the end/,
+      'C4-16': /other events after end\(\) twice/,
+      'C4-17': /after destroy\(\) in 'end'/,
     },
     spoil: (oracle) =>
       spoilPairs(oracle, (a) => {
@@ -199,6 +214,7 @@ const pathFaults: readonly Fault[] = [
     imitates: 'data and FIN in one packet: the end of stream is looked at first',
     caughtBy: {
       'R1-8': /data that came with the FIN: bytes lost at the end/,
+      'C4-10': /after both ends: /,
     },
     spoil: (oracle) =>
       spoilPairs(oracle, (a, b) => {
@@ -213,6 +229,14 @@ const pathFaults: readonly Fault[] = [
     imitates: 'a send of no bytes taken for end of stream (completion-anchors 54)',
     caughtBy: {
       'R1-10': /an empty write ended our half/,
+      'W1-4': /Missing expected exception: a wrong write is not refused with ERR_INVALID_ARG_TYPE/,
+      'W3-3': /the wire: bytes lost at the end/,
+      'W3-5': /timed out: the callback of an empty write/,
+      'W3-10': /timed out: the chains/,
+      'W4-1': /timed out: the callbacks of small writes/,
+      'W4-2': /timed out: a callback for each write/,
+      'W4-7': /bytesWritten leaves out what is queued/,
+      'W3-53': /timed out: answers to all pipelined requests/,
     },
     spoil: (oracle) =>
       spoilPairs(oracle, (a) => {
@@ -234,6 +258,8 @@ const pathFaults: readonly Fault[] = [
       'R2-2': /data kept for a slow consumer: bytes reordered/,
       'R2-4': /a connection that was stuck: bytes reordered/,
       'R2-5': /chunks that are all kept: bytes reordered/,
+      'C3-7': /a transfer after others' were cut off: bytes reordered/,
+      'W3-55': /the body of the response: bytes reordered/,
     },
     spoil: (oracle) =>
       spoilPairs(oracle, (a) => {
@@ -286,6 +312,7 @@ const pathFaults: readonly Fault[] = [
       'R1-15': /timed out: 'close' after a reset of an unread socket/,
       'E1-26': /timed out: 'close' after a reset/,
       'E1-3': /timed out: the error of a reset/,
+      'W5-2': /timed out: 'close' after a reset/,
     },
     spoil: (oracle) =>
       spoilPairs(oracle, (a) => {

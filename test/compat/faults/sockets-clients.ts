@@ -17,6 +17,7 @@ export const clientFaults: readonly Fault[] = [
     imitates: "'ready' when the descriptor is there and not when it is connected",
     caughtBy: {
       'E1-50': /order of events of a client/,
+      'C4-18': /other events after destroy\(\) in 'connect'/,
     },
     spoil: (oracle) =>
       spoilNet(oracle, {
@@ -74,6 +75,7 @@ export const clientFaults: readonly Fault[] = [
     caughtBy: {
       'E1-53': /timed out: 'close' of one destroyed in 'connect'/,
       'C4-90': /timed out: 'close' of each of six connections/,
+      'C4-18': /timed out: 'close' after destroy\(\) in 'connect'/,
     },
     spoil: (oracle) =>
       spoilNet(oracle, {

@@ -232,6 +232,7 @@ const serverFaults: readonly Fault[] = [
     imitates: 'all accepted connections of a batch in one callback scope',
     caughtBy: {
       'E2-7': /ticks of one 'connection' ran after the next one's/,
+      'C4-18': /timed out: the server's socket to close/,
     },
     spoil: (oracle) =>
       spoilNet(oracle, {

@@ -64,6 +64,10 @@ export const callbackFaults: readonly Fault[] = [
       'W3-3': /was called twice/,
       'W3-8': /was called twice/,
       'W6-1': /was called twice/,
+      'W3-53':
+        /This is caused by either a bug in Node\.js or incorrect usage of Node\.js internals\./,
+      'W3-54':
+        /This is caused by either a bug in Node\.js or incorrect usage of Node\.js internals\./,
     },
     spoil: (oracle) =>
       spoiled(oracle, (a) =>
@@ -117,6 +121,8 @@ export const callbackFaults: readonly Fault[] = [
       'W4-4': /timed out: 'drain'/,
       'W3-10': /timed out: the chains/,
       'C4-17': /timed out: 'drain'/,
+      'W3-54': /timed out: the echo of \d+ bytes/,
+      'R1-54': /timed out: the end of the request behind the proxy/,
     },
     spoil: (oracle) =>
       spoiled(oracle, (a) =>
@@ -236,7 +242,10 @@ export const callbackFaults: readonly Fault[] = [
   {
     name: 'wakeup-lost',
     imitates: 'an edge-triggered event consumed before the queue was looked at (nginx, mio)',
-    caughtBy: { 'W4-9': /timed out: the callback after stall/ },
+    caughtBy: {
+      'W4-9': /timed out: the callback after stall/,
+      'W3-54': /timed out: the echo of \d+ bytes/,
+    },
     spoil: (oracle) =>
       spoiled(oracle, (a) => {
         let drains = 0

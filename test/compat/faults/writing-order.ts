@@ -143,7 +143,11 @@ export const orderFaults: readonly Fault[] = [
   {
     name: 'tiny-write-waits-for-a-flush',
     imitates: 'a BufWriter below the stream: a byte leaves with the next write (tokio, io_uring)',
-    caughtBy: { 'W3-4': /timed out: a single byte/ },
+    caughtBy: {
+      'W3-4': /timed out: a single byte/,
+      'E1-10': /timed out: data of a after 'timeout'/,
+      'E1-11': /'timeout' came although data was being written/,
+    },
     spoil: (oracle) =>
       spoiled(oracle, (a) => {
         replaceWrite(a, (send) => (chunk, encoding, callback) => {
