@@ -15,9 +15,9 @@ constexpr int kEventsAtOnce = 512;
 constexpr int kAcceptsAtOnce = 64;
 constexpr int kReceivesAtOnce = 2;
 constexpr uint32_t kReceiveBytes = 64 * 1024;
-// A pool with less left counts as used up: receiving a few bytes at a time costs more than waiting
-// for the batch.
-constexpr uint32_t kReceiveFloor = 4 * 1024;
+// A pool with less left than this part of it, or than one receive, counts as used up: what the peer
+// wrote at once is not to be cut where the pool ends.
+constexpr uint32_t kReceiveFloorPart = 4;
 
 // Whether readiness for data will be reported. Where it never will (not connected, or a listener)
 // the call is made at once, for its error.
@@ -195,8 +195,9 @@ void EpollDriver::AcceptSome(Slot& slot) {
 void EpollDriver::ReceiveSome(Slot& slot) {
   for (int i = 0; i < kReceivesAtOnce; ++i) {
     if (BatchFull()) return;
-    const uint32_t left = static_cast<uint32_t>(pool_->size()) - pool_used_;
-    if (left < kReceiveFloor) {
+    const uint32_t size = static_cast<uint32_t>(pool_->size());
+    const uint32_t left = size - pool_used_;
+    if (left < std::min(kReceiveBytes, size / kReceiveFloorPart)) {
       ++counters_.pool_exhausted;
       return;
     }
