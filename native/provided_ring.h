@@ -44,7 +44,7 @@ class ProvidedRing {
   // Accounts for a completion that names a buffer.
   Taken Take(uint32_t cqe_flags, int32_t result);
 
-  uint32_t begin() const { return offset_; }
+  // Where its part of the pool ends.
   uint32_t end() const { return offset_ + static_cast<uint32_t>(heads_.size()) * buffer_bytes_; }
 
   // Gives the buffers used up since the last call back to the kernel: after the dispatch that

@@ -292,29 +292,32 @@ void UringDriver::CompleteReceive(Slot& slot, const io_uring_cqe& cqe) {
   const uint32_t bytes = cqe.res > 0 ? static_cast<uint32_t>(cqe.res) : 0;
   counters_.bytes_received += bytes;
   if (cqe.res == -ENOBUFS) ++counters_.pool_exhausted;
-  if (JoinReceive(slot, cqe, taken.offset)) return;
-  const bool goes_on = bytes > 0 && taken.to_end && (cqe.flags & IORING_CQE_F_MORE);
-  cut_ = goes_on ? Cut{slot.id, bytes, taken.offset + bytes} : Cut{};
-  const int32_t result = cqe.res == 0 && EndIsReset(slot) ? -ECONNRESET : cqe.res;
-  Emit(slot, kReceive, cqe.flags & IORING_CQE_F_MORE, result, static_cast<int32_t>(taken.offset));
+  const bool more = cqe.flags & IORING_CQE_F_MORE;
+  Cut cut = std::exchange(cut_, {});
+  if (!JoinReceive(slot, taken.offset, bytes, more, &cut)) {
+    const int32_t result = cqe.res == 0 && EndIsReset(slot) ? -ECONNRESET : cqe.res;
+    Emit(slot, kReceive, more, result, static_cast<int32_t>(taken.offset));
+    cut = {slot.id, bytes, taken.offset + bytes};
+  }
+  if (bytes > 0 && taken.to_end && more) cut_ = cut;
 }
 
 // Where a buffer ends says nothing about the peer's messages: what went on in the next one is told
 // as one receive, as far as libuv would have read it in one. Buffers come back in the order they
-// were used up in, so the next one follows in memory, except behind the last.
-bool UringDriver::JoinReceive(Slot& slot, const io_uring_cqe& cqe, uint32_t offset) {
-  const Cut cut = std::exchange(cut_, {});
-  const uint32_t bytes = cqe.res > 0 ? static_cast<uint32_t>(cqe.res) : 0;
-  if (cut.id != slot.id || bytes == 0 || cut.bytes + bytes > kReceiveBytes) return false;
+// were used up in, so the next one mostly follows in memory; behind the last one lies the spill.
+bool UringDriver::JoinReceive(Slot& slot, uint32_t offset, uint32_t bytes, bool more, Cut* cut) {
+  if (cut->id != slot.id || bytes == 0 || cut->bytes + bytes > kReceiveBytes) return false;
   if (slot.life == Life::kClosing) return false;
-  if (cut.end == provided_.end() && offset == provided_.begin()) {
-    // Lifetime: the first buffer is not filled anew before this batch is done and it was given
-    // back, so neither is the spill.
-    std::memcpy(pool_->data() + cut.end, pool_->data() + offset, bytes);
-  } else if (cut.end != offset) {
+  if (cut->end >= provided_.end()) {
+    // Lifetime: the last buffer is not filled again before this batch is done, so neither is the
+    // spill.
+    std::memcpy(pool_->data() + cut->end, pool_->data() + offset, bytes);
+  } else if (cut->end != offset) {
     return false;
   }
-  ExtendReceive(slot, cqe.flags & IORING_CQE_F_MORE, cqe.res);
+  cut->bytes += bytes;
+  cut->end += bytes;
+  ExtendReceive(slot, more, static_cast<int32_t>(bytes));
   return true;
 }
 

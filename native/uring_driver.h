@@ -44,6 +44,14 @@ class UringDriver final : public Driver {
   // [kRepeatCancel, id, op]
   static constexpr int32_t kRepeatCancel = kOwnCommand;
 
+  // A receive whose bytes reach to the end of their buffer: its slot, how many they are, where they
+  // end in the pool.
+  struct Cut {
+    int32_t id = 0;
+    uint32_t bytes = 0;
+    uint32_t end = 0;
+  };
+
   int SetupRingAndPool(uint32_t submission, uint32_t completion);
   int SetupRing(uint32_t submission, uint32_t completion);
   int SetupPool();
@@ -52,7 +60,7 @@ class UringDriver final : public Driver {
   void RunKernelWork();
   void Complete(const io_uring_cqe& cqe);
   void CompleteReceive(Slot& slot, const io_uring_cqe& cqe);
-  bool JoinReceive(Slot& slot, const io_uring_cqe& cqe, uint32_t offset);
+  bool JoinReceive(Slot& slot, uint32_t offset, uint32_t bytes, bool more, Cut* cut);
   void CompleteSend(Slot& slot, int32_t result);
   void CompleteAccept(Slot& slot, const io_uring_cqe& cqe);
   void CompleteCancel(Slot* slot, int32_t target, int32_t result);
@@ -61,12 +69,7 @@ class UringDriver final : public Driver {
   io_uring ring_ = {};
   ProvidedRing provided_;
   ProvidedRing reserve_;
-  // The receive that was completed last, when its bytes reach to the end of their buffer.
-  struct Cut {
-    int32_t id = 0;
-    uint32_t bytes = 0;
-    uint32_t end = 0;
-  };
+  // What the last completion left open.
   Cut cut_;
   uint32_t features_ = 0;
   bool overflowing_ = false;

@@ -2,7 +2,7 @@
 import { readFileSync, readdirSync } from 'node:fs'
 import * as net from 'node:net'
 import type { DriverKind, NativeOptions } from '../../src/core/binding'
-import { binding, check, closeRigs, emitted, errno, kinds, makeRig, pattern } from './rig'
+import { check, closeRigs, emitted, errno, featureBit, kinds, makeRig, pattern } from './rig'
 import type { Rig } from './rig'
 
 afterEach(closeRigs)
@@ -10,7 +10,6 @@ afterEach(closeRigs)
 const descriptors = () => readdirSync('/proc/self/fd').length
 const residentBytes = () => Number(readFileSync('/proc/self/statm', 'utf8').split(' ')[1]) * 4096
 const uring = kinds.filter((kind) => kind === 'uring')
-const featureBit = (name: string) => 1 << Object.keys(binding.probe().features).indexOf(name)
 
 /** `count` connections of the driver to itself: [accepted, connected] ids. */
 async function connectMany(

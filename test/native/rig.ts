@@ -27,6 +27,9 @@ export const addonPath =
 export const errno = (name: keyof typeof constants.errno): number => -constants.errno[name]
 
 const probed = binding.probe()
+/** A feature's bit in NativeOptions.disable. */
+export const featureBit = (name: string): number => 1 << Object.keys(probed.features).indexOf(name)
+
 /** The drivers this kernel offers. */
 export const kinds: DriverKind[] = probed.uringError === 0 ? ['uring', 'epoll'] : ['epoll']
 if (kinds.length === 1) {

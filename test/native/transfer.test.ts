@@ -4,7 +4,18 @@ import { mkdtempSync, rmSync, existsSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Op } from '../../src/core/binding'
-import { check, closeRigs, collect, emitted, errno, kinds, makeRig, pattern, within } from './rig'
+import {
+  check,
+  closeRigs,
+  collect,
+  emitted,
+  errno,
+  featureBit,
+  kinds,
+  makeRig,
+  pattern,
+  within,
+} from './rig'
 import type { Rig } from './rig'
 
 const servers: net.Server[] = []
@@ -77,22 +88,29 @@ describe.each(kinds)('%s: transfer', (kind) => {
     peer.destroy()
   })
 
-  test('what the peer wrote at once is one receive, wherever the buffers of the pool end', async () => {
-    // Three times round the pool, with messages that do not divide a buffer.
-    const message = pattern(5000)
-    const rig = makeRig(kind, { poolBytes: 128 * 1024 })
-    const { id, peer } = await rig.pair()
-    const count = Math.ceil((3 * 128 * 1024) / message.length)
-    for (let sent = 1; sent <= count; sent++) {
-      peer.write(message)
-      const length = sent * message.length
-      await rig.until('the whole message', () => rig.received(id).length >= length)
-    }
-    const received = rig.of('receive', id).map((event) => event.bytes)
-    expect(received.map((bytes) => bytes.length)).toEqual(Array(count).fill(message.length))
-    for (const bytes of received) expect(bytes.equals(message)).toBe(true)
-    peer.destroy()
-  })
+  test.each([
+    ['bit by bit', 5000, 0],
+    // Of the buffers that are used as a whole a message takes several, here of 16 KiB.
+    ['one for each receive', 40_000, featureBit('incrementalBuffers')],
+  ])(
+    'what the peer wrote at once is one receive, wherever the buffers of the pool end: used %s',
+    async (_how, messageBytes, disable) => {
+      // Three times round the pool, with messages that do not divide a buffer.
+      const message = pattern(messageBytes)
+      const rig = makeRig(kind, { poolBytes: 128 * 1024, disable })
+      const { id, peer } = await rig.pair()
+      const count = Math.ceil((3 * 128 * 1024) / message.length)
+      for (let sent = 1; sent <= count; sent++) {
+        peer.write(message)
+        const length = sent * message.length
+        await rig.until('the whole message', () => rig.received(id).length >= length)
+      }
+      const received = rig.of('receive', id).map((event) => event.bytes)
+      expect(received.map((bytes) => bytes.length)).toEqual(Array(count).fill(message.length))
+      for (const bytes of received) expect(bytes.equals(message)).toBe(true)
+      peer.destroy()
+    },
+  )
 
   test('a large send to a peer that stalls has one completion, when the last byte is taken', async () => {
     const rig = makeRig(kind, { arenaBytes: 16 << 20 })
