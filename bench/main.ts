@@ -73,7 +73,7 @@ async function preflight(
   }
   if (serverCpu === loadCpu) throw new Error('server and load need a core each')
   if (cases.some((one) => one.kind === 'http') && machine.wrk === 'not installed') {
-    throw new Error('http-hello needs wrk (Debian package wrk)')
+    throw new Error('the http cases need wrk (Debian package wrk)')
   }
   const connections = Math.max(...cases.map((one) => one.connections))
   if (connections + 64 > machine.openFilesMax) {

@@ -98,6 +98,15 @@ export const CASES: readonly Case[] = [
     goals: [atMost('uring', 'cpuUsPerOp', 0.75), asLibrary],
   },
   {
+    id: 'http-100KB',
+    title: 'HTTP, a Buffer of 100 KB as body, 64 connections',
+    kind: 'http',
+    connections: 64,
+    bytes: 100_000,
+    operation: 'request',
+    goals: [atLeast('uring', 'opsPerSecond', 0.95), asLibrary],
+  },
+  {
     id: 'churn',
     title: 'Connect, 64 B echo, close; 64 at a time',
     kind: 'churn',

@@ -33,9 +33,10 @@ function describeDriver(target: Target): Ready['driver'] {
 
 function makeServer(one: Case, library: typeof uringNet | undefined): net.Server {
   if (one.kind === 'http') {
+    const body = one.bytes === 0 ? 'Hello, world!\n' : Buffer.alloc(one.bytes, 'x')
     const server = http.createServer((_request, response) => {
       response.setHeader('Content-Type', 'text/plain')
-      response.end('Hello, world!\n')
+      response.end(body)
     })
     library?.attach(server)
     return server

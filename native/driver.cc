@@ -138,9 +138,10 @@ bool Driver::Run(const Command& command) {
   if (command.opcode == kResume) return RunResume(slots_.Find(command.id), command.a);
   Slot* slot = FindOpen(command.id);
   if (slot == nullptr && command.opcode == kClose) {
+    // Its one completion is still to come, or on its way.
     Slot* closing = slots_.Find(command.id);
-    if (closing != nullptr && closing->life == Life::kClosing) {
-      MarkReset(*closing, command.a);
+    if (closing != nullptr) {
+      if (closing->life == Life::kClosing) MarkReset(*closing, command.a);
       return true;
     }
   }

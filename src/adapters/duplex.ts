@@ -7,6 +7,7 @@
  */
 import { AsyncResource } from 'node:async_hooks'
 import { Duplex } from 'node:stream'
+import type { Writable } from 'node:stream'
 import { Sent } from '../core/channel'
 import type { Channel, ChannelHandler, SendEntry, SendRequest } from '../core/channel'
 import type { Connection } from '../core/connection'
@@ -113,9 +114,14 @@ class ConnectionDuplex extends Duplex implements ChannelHandler, AheadSender {
     channel.handler = this
     // Asked for or not: the first bytes are there before the first listener, as with a net.Socket.
     channel.readStart()
+    // Not here: what the program's callbacks throw is not the connection's failure.
+    process.nextTick(() => this.#takeWaiting()?.start())
+  }
+
+  #takeWaiting(): Waiting | undefined {
     const waiting = this.#waiting
     this.#waiting = undefined
-    waiting?.start()
+    return waiting
   }
 
   override write(chunk: unknown, callback?: Callback): boolean
@@ -123,7 +129,7 @@ class ConnectionDuplex extends Duplex implements ChannelHandler, AheadSender {
   override write(chunk: unknown, encoding?: unknown, callback?: unknown): boolean {
     const write = super.write as Write
     const isHeld = this.#channel === undefined
-    return writeSnapshot(this, write, chunk, encoding, callback, isHeld, () => this)
+    return writeSnapshot(this, write, chunk, encoding, callback, isHeld, senderOf)
   }
 
   override end(callback?: () => void): this
@@ -225,17 +231,27 @@ class ConnectionDuplex extends Duplex implements ChannelHandler, AheadSender {
   }
 
   override _destroy(error: Error | null, callback: Callback): void {
-    const waiting = this.#waiting
-    this.#waiting = undefined
-    waiting?.fail(error ?? destroyedError())
+    const waiting = this.#takeWaiting()
     const onClosed = (): void => {
       this.#resource.emitDestroy()
       this.#resource.runInAsyncScope(callback, undefined, error)
     }
-    if (this.#channel === undefined) return onClosed()
+    if (this.#channel === undefined) {
+      onClosed()
+      // After 'close', as a write of a net.Socket that was never connected.
+      process.nextTick(() => waiting?.fail(error ?? destroyedError()))
+      return
+    }
     this.onFlush()
     this.#channel.close(false, onClosed)
   }
+}
+
+/** Nothing sends ahead past a program's own _write. */
+function senderOf(stream: Writable): AheadSender | undefined {
+  const { _write, _writev } = ConnectionDuplex.prototype
+  const isPlain = stream._write === _write && stream._writev === _writev
+  return isPlain ? (stream as ConnectionDuplex) : undefined
 }
 
 /** Node's error for what a destroy cut off; Node does not export it. */

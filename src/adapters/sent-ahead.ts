@@ -32,11 +32,18 @@ export class SentAhead implements SendRequest {
     this.#entries = held.length
   }
 
+  /** The Writable writes `count` entries. False, and nothing has changed: not all of them were sent. */
+  take(count: number): boolean {
+    if (count > this.#entries) return false
+    this.#entries -= count
+    if (this.#entries === 0) this.#bytes = 0
+    return true
+  }
+
   /** The Writable writes some of it, and perhaps more. Answers as Channel.send. */
   write(channel: Channel, entries: readonly SendEntry[], request: SendRequest): number {
     const sent = Math.min(entries.length, this.#entries)
-    this.#entries -= sent
-    if (this.#entries === 0) this.#bytes = 0
+    this.take(sent)
     if (sent < entries.length) this.#send(channel, entries.slice(sent))
     return this.told(request)
   }

@@ -29,7 +29,7 @@ export interface AheadSender {
   sendAhead(stream: Writable): void
 }
 
-/** Calls `write` with `chunk` or its copy. `senderOf` answers undefined for a stream that cannot send ahead. */
+/** Calls `write` with `chunk` or its copy. `senderOf` answers undefined for a stream that may not send ahead. */
 export function writeSnapshot(
   stream: Writable,
   write: Write,

@@ -14,7 +14,7 @@ import { snapshot, writeSnapshot } from './snapshot'
 import type { Write } from './snapshot'
 import { driver } from './socket-driver'
 import { PipeHandle, TcpHandle } from './socket-handles'
-import { StreamHandle, isOurs, sentAhead } from './stream-handle'
+import { StreamHandle, isOurs, sentAhead, writesPlainly } from './stream-handle'
 import type { SocketInternals } from './stream-handle'
 
 type Callback = (error?: Error | null) => void
@@ -76,10 +76,18 @@ const base = ((): SocketPrototype => {
   }
 })()
 
-/** What sends for a socket that is corked; not for one whose handle is another's. */
+function handleOf(socket: Writable): object | null {
+  return (socket as unknown as SocketInternals)._handle
+}
+
+/** Of a TLSSocket, whose handle is Node's, chunks are left to Node. */
+function isOnOurs(socket: Writable): boolean {
+  return handleOf(socket) instanceof StreamHandle
+}
+
+/** Nothing sends ahead past a program's own _write. */
 function senderOf(socket: Writable): StreamHandle | undefined {
-  const { _handle: handle } = socket as unknown as SocketInternals
-  return handle instanceof StreamHandle ? handle : undefined
+  return writesPlainly(socket) ? (handleOf(socket) as StreamHandle) : undefined
 }
 
 const members = {
@@ -95,6 +103,7 @@ const members = {
   },
 
   write(chunk, encoding, callback) {
+    if (!isOnOurs(this)) return base.write.call(this, chunk, encoding, callback)
     return writeSnapshot(
       this,
       base.write as Write,
@@ -107,7 +116,8 @@ const members = {
   },
 
   end(chunk, encoding, callback) {
-    return base.end.call(this, snapshot(this, chunk, this.connecting), encoding, callback)
+    const own = isOnOurs(this) ? snapshot(this, chunk, this.connecting) : chunk
+    return base.end.call(this, own, encoding, callback)
   },
 
   /** Both _write and _writev come here. Same signature in Node 20 to 26. */
@@ -115,8 +125,7 @@ const members = {
     const socket = this as unknown as SocketInternals
     const handle = socket._handle
     const ahead = handle === null ? sentAhead.get(this) : undefined
-    if (ahead !== undefined) {
-      sentAhead.delete(this)
+    if (ahead?.take(isWritev ? (data as SendEntry[]).length : 1)) {
       const onSent = (status: number): void =>
         callback(status === 0 ? null : systemError(status, 'write'))
       const status = ahead.told({ onSent })
@@ -178,6 +187,7 @@ export function installSocketMembers(prototype: object): void {
     })
   }
   Object.defineProperty(prototype, isOurs, { value: true })
+  Object.defineProperty(own._writeGeneric, isOurs, { value: true })
 }
 
 function isNormalized(args: unknown): args is ConnectArguments {

@@ -7,6 +7,7 @@
  * It never decides when to read, write or close: Node's own stream code does.
  */
 import { AsyncResource } from 'node:async_hooks'
+import net from 'node:net'
 import type { Socket } from 'node:net'
 import type { Writable } from 'node:stream'
 import { Channel, Sent } from '../core/channel'
@@ -73,6 +74,18 @@ export const isOurs = Symbol('uring-net.socket')
 
 function isOurSocket(owner: SocketInternals): boolean {
   return owner[isOurs] === true
+}
+
+const { _write: nodeWrite, _writev: nodeWritev } = net.Socket.prototype
+
+/** Whether what Writable holds is what will be written: no _write of a program's own stands between. */
+export function writesPlainly(socket: object): boolean {
+  const { _write, _writev, _writeGeneric } = socket as {
+    _write: unknown
+    _writev: unknown
+    _writeGeneric: { [isOurs]?: boolean }
+  }
+  return _write === nodeWrite && _writev === nodeWritev && _writeGeneric[isOurs] === true
 }
 
 /**
@@ -451,7 +464,7 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
   onFlush(): void {
     const { channel } = this
     const socket = this.#owner
-    if (channel === undefined || socket === null || this.#isClosed || !isOurSocket(socket)) return
+    if (channel === undefined || socket === null || this.#isClosed || !writesPlainly(socket)) return
     if (socket.connecting || socket.writableCorked > 0 || this.#isFlushed) return
     const entries = socket.writableBuffer ?? []
     if (entries.length === 0) return
@@ -592,7 +605,7 @@ export abstract class StreamHandle extends internals.JSStream implements Channel
     if (channel === undefined || this.#isClosed) return
     const socket = this.#owner
     const entries = socket?.writableBuffer ?? []
-    if (socket !== null && entries.length > 0 && isOurSocket(socket)) {
+    if (socket !== null && entries.length > 0 && writesPlainly(socket)) {
       this.sendAhead(socket)
       sentAhead.set(socket, this.#ahead!)
     }

@@ -107,3 +107,13 @@ test('a send that is refused fails the write', () => {
   expect(write('a', 'b')).toBe(EPIPE)
   expect(channel.sent).toEqual([])
 })
+
+test('a Writable that has more to write than was sent is told so', () => {
+  send('a', 'b')
+  expect(ahead.take(3)).toBe(false)
+  expect(ahead.take(1)).toBe(true)
+  expect(ahead.isWritten).toBe(false)
+  expect(ahead.take(1)).toBe(true)
+  expect(ahead.isWritten).toBe(true)
+  expect(ahead.take(1)).toBe(false)
+})

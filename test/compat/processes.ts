@@ -1,6 +1,7 @@
 /**
- * Starts the processes in which checks run, and survives them: a check that ends its process, or that blocks it, has failed,
- * and the checks after it run in another one. Owns the processes, at most `parallel` at a time.
+ * Starts the processes in which checks run, and survives them: a check that ends its process, or that blocks it, has failed.
+ * After a failure of any kind the next check runs in another process: what went wrong may have spoiled it. Owns the
+ * processes, at most `parallel` at a time.
  */
 import { fork } from 'node:child_process'
 import type { ChildProcess } from 'node:child_process'
@@ -23,7 +24,7 @@ export interface Job {
   driver: string | undefined
   checks: readonly string[]
   clocks: Clocks
-  /** Its process may serve the next job as well. */
+  /** Its process goes on after failures, and may serve the next job as well. */
   shares?: boolean
 }
 
@@ -85,6 +86,7 @@ async function runJob(
   while (rest.length > 0) {
     worker ??= new Worker(job.driver)
     let running: string | undefined
+    let isSpoiled = false
     const { source, subject, clocks } = job
     const quietMs = startMs + clocks.checkMs + 2 * clocks.signalMs
     try {
@@ -96,13 +98,16 @@ async function runJob(
           running = undefined
           rest = rest.filter((id) => id !== reply.outcome.check)
           onOutcome(job, reply.outcome)
+          isSpoiled = job.shares !== true && isFailure(reply.outcome)
         }
-        return reply.tell === 'done'
+        return isSpoiled || reply.tell === 'done'
       })
-      return worker
+      if (!isSpoiled) return worker
+      worker?.end()
+      worker = undefined
     } catch (error) {
       const { message } = error as Error
-      worker.end()
+      worker?.end()
       worker = undefined
       const lost = running ?? last
       if (lost === undefined) {
@@ -115,6 +120,10 @@ async function runJob(
     }
   }
   return worker
+}
+
+function isFailure({ status }: OutcomeRecord): boolean {
+  return status === 'failed' || status === 'known failure'
 }
 
 /** A process, asked one thing at a time. */

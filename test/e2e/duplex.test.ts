@@ -275,6 +275,30 @@ describe.each(drivers)('toDuplex on %s', (name) => {
     expect(events).toEqual(['finish', 'end', 'close'])
   })
 
+  it('a callback that throws when the connection arrives breaks nothing else', async () => {
+    const server = net.createServer((socket) => socket.pipe(socket))
+    const port = await serve(server)
+    const duplex = toDuplex(connect({ port, host }))
+    const events = record(duplex)
+    const caught: unknown[] = []
+    process.setUncaughtExceptionCaptureCallback((error) => void caught.push(error))
+    try {
+      const error = new Error('thrown by a callback')
+      duplex.write('before ', () => {
+        throw error
+      })
+      expect(String((await once(duplex, 'data'))[0])).toBe('before ')
+      const rest = readAll(duplex)
+      duplex.end('and after')
+      expect((await rest).toString()).toBe('and after')
+      if (!duplex.closed) await once(duplex, 'close')
+      expect(caught).toEqual([error])
+      expect(events).toEqual(['finish', 'end', 'close'])
+    } finally {
+      process.setUncaughtExceptionCaptureCallback(null)
+    }
+  })
+
   it('destroyed before the connection arrives closes it when it does', async () => {
     const server = net.createServer()
     const port = await serve(server)
@@ -283,9 +307,13 @@ describe.each(drivers)('toDuplex on %s', (name) => {
     const duplex = toDuplex(connecting)
     const calls: unknown[] = []
     duplex.write('never', (error) => calls.push((error as { code?: string }).code))
+    duplex.on('close', () => calls.push('close'))
     duplex.destroy()
+    expect(calls).toEqual([])
+    expect(duplex.errored).toBeNull()
     await once(duplex, 'close')
-    expect(calls).toEqual(['ERR_STREAM_DESTROYED'])
+    await new Promise(setImmediate)
+    expect(calls).toEqual(['close', 'ERR_STREAM_DESTROYED'])
     const [peer] = (await accepted) as [Socket]
     expect((await readAll(peer)).length).toBe(0)
     await connecting

@@ -1,6 +1,7 @@
 /** Cancelling and closing: every operation ends exactly once, in order, and nothing received is lost. */
 import * as net from 'node:net'
 import { readdirSync } from 'node:fs'
+import { CloseHow } from '../../src/core/binding'
 import { check, closeRigs, collect, emitted, errno, kinds, makeRig, pattern } from './rig'
 import type { Rig } from './rig'
 
@@ -23,6 +24,20 @@ function block(rig: Rig, id: number): void {
 }
 
 describe.each(kinds)('%s: cancel', (kind) => {
+  test('closed twice, an endpoint says so once, with no error, whatever was in flight', async () => {
+    const rig = makeRig(kind)
+    for (const receive of [true, false]) {
+      const { id, peer } = await rig.pair(receive)
+      rig.command('close', id)
+      rig.command('close', id, CloseHow.unread)
+      const closed = await rig.completion('close', id)
+      rig.command('wake', 0)
+      await rig.event('a wake after it', ({ op, batch }) => op === 'wake' && batch > closed.batch)
+      expect(rig.of('close', id).map(({ result }) => result)).toEqual([0])
+      peer.destroy()
+    }
+  })
+
   test('a cancelled receive ends with ECANCELED, and the next one gets the bytes that follow', async () => {
     const rig = makeRig(kind)
     const { id, peer } = await rig.pair()

@@ -152,6 +152,33 @@ exports.rows = {
     return { stopped, received, isInOrder }
   },
 
+  'a _write and a _writev of a program’s own get every byte, corked or not': async (t) => {
+    const { client, accepted } = await t.pair({ server: { allowHalfOpen: true } })
+    const { _write, _writev } = client
+    const turned = (chunk) => Buffer.from(chunk).map((byte) => byte ^ 32)
+    client._write = (chunk, encoding, callback) =>
+      _write.call(client, turned(chunk), encoding, callback)
+    client._writev = (chunks, callback) =>
+      _writev.call(
+        client,
+        chunks.map((entry) => ({ ...entry, chunk: turned(entry.chunk) })),
+        callback,
+      )
+    let sent = ''
+    accepted.on('data', (data) => (sent += data))
+    client.cork()
+    client.write(Buffer.alloc(20_000, 'a'))
+    client.write(Buffer.alloc(10, 'b'))
+    client.uncork()
+    client.cork()
+    client.write(Buffer.alloc(40_000, 'c'))
+    client.end(Buffer.from('d'))
+    await t.once(accepted, 'end')
+    accepted.end()
+    await t.closed(client)
+    return sent.replace(/(.)\1*/g, (run) => `${run[0]}${run.length} `)
+  },
+
   'corked chunks of every size wait for uncork(), as far as the program can see': async (t) => {
     const { client, accepted } = await t.pair({ server: { allowHalfOpen: true } })
     const log = []
