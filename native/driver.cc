@@ -370,6 +370,8 @@ void Driver::DeliverClosed() {
     SealBatch(false);
     Dispatch();
   }
+  // What the last completions of an endpoint have led to is about one that is still known.
+  if (!closed_ && CommandsQueued()) TakeCommands();
   while (left > 0 && !closed_) {
     for (first_ = 0; left > 0 && first_ < options_.batch_size; --left, ++first_) {
       const int32_t id = closed_ids_.front();
