@@ -24,28 +24,6 @@ function block(rig: Rig, id: number): void {
 }
 
 describe.each(kinds)('%s: cancel', (kind) => {
-  test('closed again for each receive that comes after its close, it says so once', async () => {
-    const rig = makeRig(kind)
-    const ids: number[] = []
-    const closing = new Set<number>()
-    rig.onEvent = ({ op, id, result }) => {
-      if (op !== 'receive' || result <= 0) return
-      rig.command('close', id, closing.has(id) ? CloseHow.unread : CloseHow.orderly)
-      closing.add(id)
-    }
-    for (let round = 0; round < 60; round++) {
-      const { id, peer } = await rig.pair()
-      ids.push(id)
-      for (let i = 0; i < 30; i++) peer.write(pattern(7000))
-      await rig.completion('close', id)
-      peer.destroy()
-    }
-    const { batch } = rig.events.at(-1)!
-    rig.command('wake', 0)
-    await rig.event('a wake after it', (event) => event.op === 'wake' && event.batch > batch)
-    for (const id of ids) expect(rig.of('close', id).map(({ result }) => result)).toEqual([0])
-  })
-
   test('closed twice, an endpoint says so once, with no error, whatever was in flight', async () => {
     const rig = makeRig(kind)
     for (const receive of [true, false]) {
