@@ -43,7 +43,7 @@ function nodeSubjects(): Subject[] {
       capabilities: { halfOpen: true, tls: true },
       makePair: tlsPairs(duplexPairs(oracle.makePair), 'server'),
       knownFailures: {
-        ...tlsFailures,
+        ...writableKeepsReferences,
         'E1-1': "JSStreamSocket is closed with the stream below it: 'close' comes before 'finish'",
         'C4-6':
           "JSStreamSocket answers the peer's end by closing: 'finish' after 'close', or queued bytes lost",
