@@ -208,6 +208,7 @@ Napi::Value SetBufferBytes(const Napi::CallbackInfo& info) {
 
 Napi::Object Constants(Napi::Env env) {
   const std::pair<const char*, int32_t> numbers[] = {
+      {"CHUNKS_MAX", kChunksMax},
       {"COMMAND_HEADER_WORDS", kCommandHeaderWords},
       {"COMMAND_WORDS", kCommandWords},
       {"COMPLETION_HEADER_WORDS", kCompletionHeaderWords},

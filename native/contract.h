@@ -10,6 +10,9 @@ namespace uring_net {
 
 inline constexpr int32_t kContractVersion = 3;
 
+// Chunks that one sendMany takes.
+inline constexpr uint32_t kChunksMax = 65536;
+
 inline constexpr uint32_t kCommandHeaderWords = 4;
 inline constexpr uint32_t kCommandWords = 4;
 inline constexpr uint32_t kCompletionHeaderWords = 4;

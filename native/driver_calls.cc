@@ -12,7 +12,7 @@ namespace uring_net {
 namespace {
 
 // IOV_MAX, sendmsg(2).
-constexpr size_t kPiecesMax = 1024;
+constexpr size_t kPiecesAtOnce = 1024;
 
 size_t TotalOf(Pieces pieces) {
   size_t total = 0;
@@ -183,7 +183,7 @@ int32_t Driver::TrySendNow(Slot* slot, Pieces pieces) {
   if (!slot->idle(kShutdown)) return -EBUSY;
   size_t taken = 0;
   for (size_t first = 0; first < pieces.size();) {
-    const Pieces some = pieces.subspan(first, std::min(pieces.size() - first, kPiecesMax));
+    const Pieces some = pieces.subspan(first, std::min(pieces.size() - first, kPiecesAtOnce));
     const ssize_t part = SendPieces(slot->fd, some);
     if (part < 0) {
       if (part == -ECONNRESET) slot->reset_taken = true;

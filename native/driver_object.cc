@@ -14,9 +14,6 @@ namespace {
 
 using Info = Napi::CallbackInfo;
 
-// Of one sendMany: more would keep the thread for long.
-constexpr uint32_t kPiecesMax = 1 << 16;
-
 DriverHandle* HandleOf(const Info& info) { return static_cast<DriverHandle*>(info.Data()); }
 Driver* DriverOf(const Info& info) { return HandleOf(info)->driver; }
 
@@ -186,7 +183,7 @@ bool ReadPieces(napi_env env, napi_value array, std::vector<iovec>* pieces) {
   bool is_array = false;
   uint32_t count = 0;
   if (napi_is_array(env, array, &is_array) != napi_ok || !is_array ||
-      napi_get_array_length(env, array, &count) != napi_ok || count > kPiecesMax) {
+      napi_get_array_length(env, array, &count) != napi_ok || count > kChunksMax) {
     return false;
   }
   std::vector<napi_value> chunks(count);

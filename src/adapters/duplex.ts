@@ -226,6 +226,7 @@ class ConnectionDuplex extends Duplex implements ChannelHandler, AheadSender {
   onFlush(): void {
     const entries = this.#held
     if (this.#isFlushed || this.writableCorked > 0 || entries === undefined) return
+    if (senderOf(this) === undefined) return
     this.#isFlushed = true
     this.#channel!.sendLast(entries)
   }

@@ -45,6 +45,9 @@ import { join } from 'node:path'
 /** Raised with every change of the layout or meaning of anything in this file; the addon reports its own. */
 export const CONTRACT_VERSION = 3
 
+/** Chunks that one sendMany takes. */
+export const CHUNKS_MAX = 65536
+
 export const COMMAND_HEADER_WORDS = 4
 export const COMMAND_WORDS = 4
 export const COMPLETION_HEADER_WORDS = 4
@@ -218,7 +221,7 @@ export interface NativeDriver {
    * what was (poison the stream).
    */
   sendNow(id: number, bytes: Uint8Array, offset: number, length: number): number
-  /** As sendNow, several chunks one after the other, sendmsg(2). At most 65536, together at most 2^31 - 1 bytes. */
+  /** As sendNow, several chunks one after the other, sendmsg(2). At most CHUNKS_MAX, together at most 2^31 - 1 bytes. */
   sendMany(id: number, chunks: readonly Uint8Array[]): number
   /**
    * The same from a range of the arena, which stays the caller's if `length` is returned and otherwise belongs to the

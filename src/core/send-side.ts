@@ -5,8 +5,8 @@
  * One send is in flight; later ones wait here, then the shutdown, in order, without further calls (W3). After a failure
  * nothing is sent any more, and every waiting callback gets the error once (W5).
  */
-import { Op } from './binding'
 import { Arena } from './arena'
+import { CHUNKS_MAX, Op } from './binding'
 import { copyOf } from './copy'
 import type { Driver } from './driver'
 import { Errno } from './errors'
@@ -33,9 +33,6 @@ export const Sent = {
 
 /** Above this, chunks are copied to the arena only if they can be sent with those of other sockets. */
 const copyBytesMax = 16384
-
-/** Chunks that NativeDriver.sendMany takes. */
-const chunksMax = 65536
 
 /** One of several chunks to be sent together; `encoding` is that of a string. */
 export interface SendEntry {
@@ -195,7 +192,7 @@ export class SendSide {
     request: SendRequest,
     mayFinish: boolean,
   ): number {
-    if (this.#request !== null || total === 0 || chunks.length > chunksMax) {
+    if (this.#request !== null || total === 0 || chunks.length > CHUNKS_MAX) {
       return this.send(Buffer.concat(chunks, total), request, mayFinish)
     }
     const refusal = this.#refusal()

@@ -1,6 +1,7 @@
 /** D4: whatever TypeScript hands over wrongly is refused with -errno and changes nothing. */
 import { openSync, closeSync } from 'node:fs'
 import {
+  CHUNKS_MAX,
   COMMAND_HEADER_WORDS,
   COMMAND_WORDS,
   CONTRACT_VERSION,
@@ -26,6 +27,7 @@ test('the addon and binding.ts agree on every number', () => {
   const { constants } = binding as unknown as { constants: Record<string, unknown> }
   expect(binding.contractVersion).toBe(CONTRACT_VERSION)
   const expected: Record<string, unknown> = {
+    CHUNKS_MAX,
     COMMAND_HEADER_WORDS,
     COMMAND_WORDS,
     COMPLETION_HEADER_WORDS,
