@@ -13,6 +13,7 @@
         'driver_calls.cc',
         'driver_object.cc',
         'epoll_driver.cc',
+        'libuv_stream.cc',
         'memory.cc',
         'probe.cc',
         'provided_ring.cc',
