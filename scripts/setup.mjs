@@ -17,7 +17,7 @@ const purposes = {
   build: { packages: buildPackages },
   start: { packages: buildPackages },
   test: { packages: [...buildPackages, 'chromium'] },
-  bench: { packages: [...buildPackages, 'gcc', 'wrk'] },
+  bench: { packages: [...buildPackages, 'gcc', 'wrk', 'nghttp2-client', 'openssl'] },
   lint: { packages: ['clang-format'], compiles: false },
   asan: { packages: buildPackages },
 }

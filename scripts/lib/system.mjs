@@ -19,7 +19,12 @@ const needs = {
     isPresent: () => hasCommand('chromium'),
     without: 'the test of the demo page in a browser is skipped',
   },
-  wrk: { isPresent: () => hasCommand('wrk'), without: 'the HTTP cases are skipped' },
+  wrk: { isPresent: () => hasCommand('wrk'), without: 'the HTTP cases cannot run' },
+  'nghttp2-client': {
+    isPresent: () => hasCommand('h2load'),
+    without: 'the HTTP/2 cases cannot run',
+  },
+  openssl: { isPresent: () => hasCommand('openssl'), without: 'the cases with TLS cannot run' },
 }
 
 export const buildPackages = ['make', 'g++', 'python3', 'pkg-config', 'liburing-dev']
