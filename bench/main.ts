@@ -6,10 +6,10 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import * as os from 'node:os'
 import { join, relative } from 'node:path'
 import { drawChart } from './chart'
-import { buildLoadGenerator } from './load-generator'
 import type { Machine } from './machine'
 import { describeMachine } from './machine'
 import type { Case, Target } from './matrix'
+import { buildPrograms } from './native-programs'
 import type { Options } from './options'
 import { USAGE, parseOptions } from './options'
 import { endAll } from './processes'
@@ -32,8 +32,7 @@ async function main(): Promise<void> {
     console.log(USAGE)
     return
   }
-  const load = join(ROOT, 'dist', 'bench', 'load')
-  buildLoadGenerator(join(ROOT, 'bench', 'load.c'), load)
+  const { load } = buildPrograms(join(ROOT, 'bench'), __dirname)
   const machine = describeMachine()
   await preflight(options, machine, { ...options, load })
 
