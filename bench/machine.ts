@@ -6,6 +6,7 @@ import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import * as os from 'node:os'
 
+/** Node, libuv and OpenSSL are those of the servers. */
 export interface Machine {
   cpuModel: string
   cores: number
@@ -18,13 +19,22 @@ export interface Machine {
   node: string
   libuv: string
   openssl: string
+  /** The node that runs the benchmark itself, and the gRPC client. */
+  loadNode: string
   gcc: string
   wrk: string
+  h2load: string
   openFilesMax: number
   loadAverageAtStart: number
 }
 
-export function describeMachine(): Machine {
+export interface Binaries {
+  node: string
+  load: string
+}
+
+export function describeMachine({ node, load }: Binaries): Machine {
+  const versions = versionsOf(node)
   const cpuInfo = read('/proc/cpuinfo')
   return {
     cpuModel: os.cpus()[0]?.model.trim() ?? 'unknown',
@@ -35,20 +45,35 @@ export function describeMachine(): Machine {
     kernel: os.release(),
     clockSource: read('/sys/devices/system/clocksource/clocksource0/current_clocksource').trim(),
     congestionControl: read('/proc/sys/net/ipv4/tcp_congestion_control').trim(),
-    node: process.versions.node,
-    libuv: process.versions['uv'] ?? 'unknown',
-    openssl: process.versions['openssl'] ?? 'unknown',
+    node: versions['node'] ?? 'unknown',
+    libuv: versions['uv'] ?? 'unknown',
+    openssl: versions['openssl'] ?? 'unknown',
+    loadNode: process.versions.node,
     gcc: version('gcc', '--version'),
     wrk: version('wrk', '--version'),
-    openFilesMax: openFilesMax(),
+    h2load: version('h2load', '--version'),
+    openFilesMax: openFilesMax(load),
     loadAverageAtStart: os.loadavg()[0] ?? 0,
   }
 }
 
-/** The hard limit of open files; the soft one is raised to it by Node and by the load generator themselves. */
-function openFilesMax(): number {
-  const limit = /^Max open files\s+\S+\s+(\S+)/m.exec(read('/proc/self/limits'))?.[1]
-  return limit === undefined || limit === 'unlimited' ? Infinity : Number(limit)
+/** Throws when it is no node. */
+function versionsOf(node: string): Record<string, string | undefined> {
+  try {
+    const args = ['-p', 'JSON.stringify(process.versions)']
+    return JSON.parse(
+      execFileSync(node, args, { encoding: 'utf8', stdio: 'pipe' }),
+    ) as object as Record<string, string>
+  } catch (error) {
+    const { stderr, message } = error as Error & { stderr?: string }
+    throw new Error(`--node ${node} does not run: ${stderr || message}`)
+  }
+}
+
+/** The open files of a process that the load generator starts: it raises the limit as far as it may. */
+function openFilesMax(load: string): number {
+  const limit = execFileSync(load, ['exec', '--', 'sh', '-c', 'ulimit -n'], { encoding: 'utf8' })
+  return Number(limit) || Infinity
 }
 
 function read(path: string): string {

@@ -5,17 +5,19 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import * as os from 'node:os'
 import { join, relative } from 'node:path'
+import { makeCertificate } from './certificate'
 import { drawChart } from './chart'
 import type { Machine } from './machine'
 import { describeMachine } from './machine'
 import type { Case, Target } from './matrix'
+import { METRICS, roundsOf, targetsOf } from './matrix'
 import { buildPrograms } from './native-programs'
 import type { Options } from './options'
 import { USAGE, parseOptions } from './options'
 import { endAll } from './processes'
 import { Progress } from './progress'
 import type { Run } from './report'
-import { caseTable, overview, remarks, toMarkdown } from './report'
+import { caseTable, overviews, remarks, toMarkdown } from './report'
 import type { CaseResult, Outcome } from './statistics'
 import { evaluate } from './statistics'
 import type { TrialOptions } from './trial'
@@ -32,47 +34,55 @@ async function main(): Promise<void> {
     console.log(USAGE)
     return
   }
-  const { load } = buildPrograms(join(ROOT, 'bench'), __dirname)
-  const machine = describeMachine()
-  await preflight(options, machine, { ...options, load })
+  const programs = buildPrograms(join(ROOT, 'bench'), __dirname)
+  const machine = describeMachine({ node: options.node, load: programs.load })
+  checkMachine(options, machine)
+  const certificate = options.cases.some((one) => one.tls) ? makeCertificate() : undefined
+  const trialOptions: TrialOptions = { ...options, folder: __dirname, programs, certificate }
+  await checkTargets(options, trialOptions)
 
-  const progress = new Progress(options.cases.length * options.trials * options.targets.length)
+  const rounds = options.cases.map((one) => planRounds(one, options))
+  if (rounds.flat().length === 0) throw new Error('nothing to run: a floor only echoes')
+  const progress = new Progress(rounds.flat().length)
   const results: CaseResult[] = []
-  for (const one of options.cases) {
-    const result = await runCase(one, options, load, progress)
+  for (const [index, one] of options.cases.entries()) {
+    const result = await runCase(one, rounds[index] ?? [], trialOptions, progress)
     results.push(result)
     progress.clear()
     console.log(`\n${one.title}\n${caseTable(result)}`)
   }
 
-  const { trials, seconds, warmupSeconds, serverCpu, loadCpu } = options
+  const { trials, seconds, warmupSeconds, serverCpu, loadCpu, openLoopRate } = options
   const run: Run = {
     date: new Date().toISOString().slice(0, 16).replace('T', ' ') + ' UTC',
     machine,
-    options: { trials, seconds, warmupSeconds, serverCpu, loadCpu },
+    options: { trials, seconds, warmupSeconds, serverCpu, loadCpu, openLoopRate },
     results,
   }
-  console.log(`\nRatios to node:net (medians)\n${overview(results)}`)
+  for (const { title, table } of overviews(run)) console.log(`\n${title} (medians)\n${table}`)
   for (const line of remarks(results)) console.log(`! ${line}`)
-  writeResults(run, options.isFull ? 'latest' : 'partial')
+  writeResults(run, nameOf(options, machine))
   if (results.some((result) => result.targets.some((target) => target.failures.length > 0))) {
     process.exitCode = 1
   }
 }
 
-/** Fails before anything is measured, if a target cannot run or the machine cannot carry the cases. */
-async function preflight(
-  options: Options,
-  machine: Machine,
-  trialOptions: TrialOptions,
-): Promise<void> {
-  const { cases, targets, serverCpu, loadCpu } = options
+function nameOf(options: Options, machine: Machine): string {
+  if (!options.isFull) return 'partial'
+  return options.node === process.execPath ? 'latest' : `node-${machine.node}`
+}
+
+/** Fails before anything is measured, if the machine cannot carry the cases. */
+function checkMachine({ cases, serverCpu, loadCpu }: Options, machine: Machine): void {
   if (Math.max(serverCpu, loadCpu) >= os.cpus().length) {
     throw new Error(`core ${Math.max(serverCpu, loadCpu)} does not exist; see --server-cpu`)
   }
   if (serverCpu === loadCpu) throw new Error('server and load need a core each')
   if (cases.some((one) => one.kind === 'http') && machine.wrk === 'not installed') {
     throw new Error('the http cases need wrk (Debian package wrk)')
+  }
+  if (cases.some((one) => one.kind === 'h2') && machine.h2load === 'not installed') {
+    throw new Error('the h2 cases need h2load (Debian package nghttp2-client)')
   }
   const connections = Math.max(...cases.map((one) => one.connections))
   if (connections + 64 > machine.openFilesMax) {
@@ -84,10 +94,14 @@ async function preflight(
   if (machine.loadAverageAtStart > QUIET_LOAD_AVERAGE) {
     console.error(`! load average is ${machine.loadAverageAtStart.toFixed(2)}: not a quiet machine`)
   }
-  const [first] = cases
-  if (!first) throw new Error('nothing to run')
-  for (const target of targets) {
-    const { server, ready } = await startServer(first, target, trialOptions)
+}
+
+/** Fails before anything is measured, if a target cannot run. */
+async function checkTargets(options: Options, trialOptions: TrialOptions): Promise<void> {
+  for (const target of options.targets) {
+    const one = options.cases.find((candidate) => targetsOf(candidate, [target]).length > 0)
+    if (!one) continue
+    const { server, ready } = await startServer(one, target, trialOptions)
     await server.stop()
     const { name, reason, features } = ready.driver
     const details = [reason, features.join(' ')].filter((text) => text !== '').join('; ')
@@ -95,22 +109,29 @@ async function preflight(
   }
 }
 
-/** Rounds of A B C A B C: what disturbs the machine for a while disturbs all targets alike. */
+/** The trials of a case: rounds of A B C A B C, so that what disturbs the machine for a while disturbs all alike. */
+function planRounds(one: Case, { targets, trials }: Options): { target: Target; name: string }[] {
+  const rounds = roundsOf(one, trials)
+  return Array.from({ length: rounds }, (_, index) =>
+    targetsOf(one, targets).map((target) => ({
+      target,
+      name: `${one.id} · ${target} · trial ${index + 1} of ${rounds}`,
+    })),
+  ).flat()
+}
+
 async function runCase(
   one: Case,
-  options: Options,
-  load: string,
+  trials: readonly { target: Target; name: string }[],
+  options: TrialOptions,
   progress: Progress,
 ): Promise<CaseResult> {
-  const outcomes = new Map<Target, Outcome[]>(options.targets.map((target) => [target, []]))
-  for (let round = 1; round <= options.trials; round++) {
-    for (const [target, own] of outcomes) {
-      const label = `${one.id} · ${target} · trial ${round} of ${options.trials}`
-      progress.begin(label)
-      const outcome = await attempt(one, target, { ...options, load })
-      own.push(outcome)
-      progress.end(label, describe(outcome))
-    }
+  const outcomes = new Map<Target, Outcome[]>()
+  for (const { target, name } of trials) {
+    progress.begin(name)
+    const outcome = await attempt(one, target, options)
+    outcomes.set(target, [...(outcomes.get(target) ?? []), outcome])
+    progress.end(name, describe(one, outcome))
   }
   return evaluate(one, outcomes)
 }
@@ -123,13 +144,15 @@ async function attempt(one: Case, target: Target, options: TrialOptions): Promis
   }
 }
 
-function describe(outcome: Outcome): string {
+function describe(one: Case, outcome: Outcome): string {
   if ('failure' in outcome) return `FAILED: ${outcome.failure}`
-  const { opsPerSecond, cpuUsPerOp } = outcome.trial
-  return `${Math.round(opsPerSecond)} ops/s, ${cpuUsPerOp.toFixed(2)} µs CPU per op`
+  const { trial } = outcome
+  return one.metrics
+    .map((metric) => `${METRICS[metric].column} ${trial[metric]?.toFixed(2) ?? '–'}`)
+    .join(', ')
 }
 
-function writeResults(run: Run, name: 'latest' | 'partial'): void {
+function writeResults(run: Run, name: string): void {
   const folder = join(ROOT, 'bench', 'results')
   mkdirSync(folder, { recursive: true })
   const base = join(folder, name)

@@ -51,6 +51,11 @@ export class Program {
     return this.#child.pid ?? 0
   }
 
+  /** The end of what it said on stderr. */
+  get complaints(): string {
+    return this.#errors.trim()
+  }
+
   /** The first line it prints. Rejects when it ends before, or takes too long. */
   async firstLine(deadlineMs: number): Promise<string> {
     const line = new Promise<string>((resolve) => {
@@ -102,7 +107,7 @@ export class Program {
   }
 
   #failure(how: string): Error {
-    const errors = this.#errors.trim()
-    return new Error(`${this.#name}: ${how}${errors ? `\n${errors}` : ''}`)
+    const { complaints } = this
+    return new Error(`${this.#name}: ${how}${complaints ? `\n${complaints}` : ''}`)
   }
 }

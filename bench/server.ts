@@ -1,13 +1,20 @@
 /**
- * The server side of one trial, a process of its own: `node server.js <case> <target>`. It owns the smallest server
- * that does the job, the same code for every target; only where `createServer` comes from differs. When it listens it
- * prints one JSON line with its port and the driver that really runs. It never measures: the load generator reads
- * this process's CPU clock from outside.
+ * The server side of one trial, a process of its own: `node server.js <case> <target> [folder of the certificate]`. It
+ * owns the smallest server that does the job, the same code for every target; only where `createServer` comes from
+ * differs. When it listens it prints one JSON line with its port and the driver that really runs. It never measures: the
+ * load generator reads this process's CPU clock and memory from outside.
  */
+import type * as grpc from '@grpc/grpc-js'
+import { readFileSync } from 'node:fs'
 import * as http from 'node:http'
+import type * as nodeHttp2 from 'node:http2'
+import type * as nodeHttps from 'node:https'
 import { createRequire } from 'node:module'
 import * as net from 'node:net'
+import { join } from 'node:path'
+import type * as ws from 'ws'
 import type * as uringNet from '../src/index'
+import type * as service from './grpc-service'
 import type { Case, Target } from './matrix'
 import { CHUNK_BYTES, selectCases, selectTargets } from './matrix'
 
@@ -17,12 +24,20 @@ export interface Ready {
   driver: { name: string; reason: string; features: string[] }
 }
 
+type Library = typeof uringNet
+
 /** Node's default of 511 would make 2000 connections wait for a SYN to be sent again. */
 const BACKLOG = 4096
 
+/** More than the kernel takes on a connection with small segments. */
+const BLOCKED_BYTES = 256 << 10
+
+/** What a case does not need is not loaded, so that its memory and start are its own. */
+const load = createRequire(__filename)
+
 /** The package is loaded only when it is the target, so that node:net runs in an untouched process. */
-function loadPackage(): typeof uringNet {
-  return createRequire(__filename)('../src/index') as typeof uringNet
+function loadPackage(): Library {
+  return load('../src/index') as Library
 }
 
 function describeDriver(target: Target): Ready['driver'] {
@@ -31,37 +46,148 @@ function describeDriver(target: Target): Ready['driver'] {
   return { name, reason, features: [...features] }
 }
 
-function makeServer(one: Case, library: typeof uringNet | undefined): net.Server {
-  if (one.kind === 'http') {
-    const body = one.bytes === 0 ? 'Hello, world!\n' : Buffer.alloc(one.bytes, 'x')
-    const server = http.createServer((_request, response) => {
-      response.setHeader('Content-Type', 'text/plain')
-      response.end(body)
-    })
-    library?.attach(server)
-    return server
+function makeServer(one: Case, library: Library | undefined, certificate: string): net.Server {
+  switch (one.kind) {
+    case 'http':
+    case 'h2':
+    case 'upload':
+    case 'ws-echo':
+    case 'ws-broadcast': {
+      const server = makeHttpServer(one, certificate)
+      library?.attach(server)
+      return server
+    }
+    case 'grpc':
+      return makeSocketServer(library, grpcEcho())
+    case 'stream-out':
+      return makeSocketServer(library, streamOut)
+    case 'stream-in':
+      return makeSocketServer(library, streamIn)
+    case 'slow-readers':
+      return makeSocketServer(library, writeOnce(makePattern(one.bytes)))
+    case 'destroy':
+    case 'fairness':
+      return makeSocketServer(library, byRole())
+    default:
+      return makeSocketServer(library, echo)
   }
+}
+
+function makeSocketServer(
+  library: Library | undefined,
+  serve: (socket: net.Socket) => void,
+): net.Server {
   const createServer = (library ?? net).createServer as typeof net.createServer
-  const serve = { echo, churn: echo, 'stream-out': streamOut, 'stream-in': streamIn }[one.kind]
   return createServer({ noDelay: true }, (socket) => {
-    socket.on('error', () => {}) // at the end of a trial the load generator leaves with answers unread
+    socket.on('error', tell)
     serve(socket)
   })
+}
+
+/** At the end of a trial the load generator leaves with answers unread; any other error is told with the failed trial. */
+function tell(error: NodeJS.ErrnoException): void {
+  if (error.code !== 'ECONNRESET' && error.code !== 'EPIPE') console.error(error.message)
 }
 
 function echo(socket: net.Socket): void {
   socket.on('data', (data) => socket.write(data))
 }
 
+// ---- HTTP and what stands on it
+
+interface Response {
+  setHeader(name: string, value: string): unknown
+  end(body: string | Buffer): unknown
+}
+
+function makeHttpServer(one: Case, certificate: string): net.Server {
+  if (one.kind === 'upload') return http.createServer(takeUpload)
+  if (one.kind === 'ws-echo' || one.kind === 'ws-broadcast') {
+    const server = http.createServer()
+    serveWebSockets(server, one.kind === 'ws-broadcast')
+    return server
+  }
+  const respond = answerWith(one.bytes === 0 ? 'Hello, world!\n' : Buffer.alloc(one.bytes, 'x'))
+  if (one.kind === 'h2') {
+    const http2 = load('node:http2') as typeof nodeHttp2
+    return one.tls
+      ? http2.createSecureServer(readCertificate(certificate), respond)
+      : http2.createServer(respond)
+  }
+  if (!one.tls) return http.createServer(respond)
+  const https = load('node:https') as typeof nodeHttps
+  return https.createServer(readCertificate(certificate), respond)
+}
+
+function answerWith(body: string | Buffer) {
+  return (_request: unknown, response: Response) => {
+    response.setHeader('Content-Type', 'text/plain')
+    response.end(body)
+  }
+}
+
+function readCertificate(folder: string): { key: Buffer; cert: Buffer } {
+  return {
+    key: readFileSync(join(folder, 'key.pem')),
+    cert: readFileSync(join(folder, 'cert.pem')),
+  }
+}
+
+/** The load generator compares the number with what it sent. */
+function takeUpload(request: http.IncomingMessage, response: http.ServerResponse): void {
+  const check = checkPattern()
+  request.on('data', check)
+  request.on('end', () => response.end(String(check())))
+}
+
+function serveWebSockets(server: http.Server, isBroadcast: boolean): void {
+  const { WebSocketServer } = load('ws') as typeof ws
+  const sockets = new WebSocketServer({ server })
+  sockets.on('connection', (socket) => {
+    socket.on('error', () => {})
+    socket.on('message', (data, binary) => {
+      const receivers = isBroadcast ? sockets.clients : [socket]
+      for (const receiver of receivers) receiver.send(data, { binary })
+    })
+  })
+}
+
+/** Connections are handed to gRPC one by one, since it has no way to be given a server. */
+function grpcEcho(): (socket: net.Socket) => void {
+  const { Server, ServerCredentials } = load('@grpc/grpc-js') as typeof grpc
+  const { echoService } = load('./grpc-service') as typeof service
+  const server = new Server()
+  const answer: grpc.handleUnaryCall<Buffer, Buffer> = (call, done) => done(null, call.request)
+  server.addService(echoService, { echo: answer })
+  const injector = server.createConnectionInjector(ServerCredentials.createInsecure())
+  return (socket) => injector.injectConnection(socket)
+}
+
+// ---- streams
+
 /** Byte i of every 64 KB: the load generator compares samples with it. */
-function makeChunk(): Buffer {
-  const chunk = Buffer.alloc(CHUNK_BYTES)
-  for (let i = 0; i < CHUNK_BYTES; i++) chunk[i] = i * 31 + (i >> 8)
-  return chunk
+function makePattern(bytes: number): Buffer {
+  const chunk = Buffer.allocUnsafe(Math.min(bytes, CHUNK_BYTES))
+  for (let i = 0; i < chunk.length; i++) chunk[i] = i * 31 + (i >> 8)
+  return bytes <= CHUNK_BYTES ? chunk : Buffer.alloc(bytes, chunk)
+}
+
+/** Takes the pieces of a stream; throws when one does not begin as it must. Returns the bytes so far. */
+function checkPattern(): (data?: Buffer) => number {
+  const chunk = makePattern(CHUNK_BYTES)
+  let position = 0
+  return (data) => {
+    if (!data) return position
+    if (data[0] !== chunk[position % CHUNK_BYTES]) {
+      throw new Error(`byte ${position} of the stream is not what was sent`)
+    }
+    position += data.length
+    return position
+  }
 }
 
 function streamOut(socket: net.Socket): void {
-  const chunk = makeChunk()
+  const chunk = makePattern(CHUNK_BYTES)
   // Ends by itself: the socket's high-water mark is reached before any write of this turn is called back.
   const fill = () => {
     while (socket.write(chunk)) continue
@@ -71,23 +197,53 @@ function streamOut(socket: net.Socket): void {
 }
 
 function streamIn(socket: net.Socket): void {
-  const chunk = makeChunk()
-  let position = 0
-  socket.on('data', (data) => {
-    if (data[0] !== chunk[position % CHUNK_BYTES]) {
-      throw new Error(`byte ${position} of the stream is not what was sent`)
-    }
-    position += data.length
-  })
+  socket.on('data', checkPattern())
+}
+
+function writeOnce(bytes: Buffer): (socket: net.Socket) => void {
+  return (socket) => socket.write(bytes)
+}
+
+// ---- connections that say with their first byte what they are for
+
+/** `e` echoes, `r` is read, `w` is written to until it blocks, `d` destroys all that are blocked. */
+function byRole(): (socket: net.Socket) => void {
+  const blocked = new Set<net.Socket>()
+  const bytes = makePattern(BLOCKED_BYTES)
+  const block = (socket: net.Socket) => {
+    blocked.add(socket)
+    socket.write(bytes)
+  }
+  return (socket) => {
+    socket.once('data', (role) => {
+      if (String(role) === 'w') return block(socket)
+      socket.write(role)
+      if (String(role) === 'e') echo(socket)
+      if (String(role) === 'r') streamIn(socket)
+      if (String(role) === 'd') socket.on('data', () => destroyAll(blocked, socket))
+    })
+  }
+}
+
+/** In one tick; tells the number when the last one has closed. */
+function destroyAll(sockets: ReadonlySet<net.Socket>, teller: net.Socket): void {
+  let open = sockets.size
+  for (const socket of sockets) {
+    if (socket.writableLength === 0) throw new Error('a connection is not blocked')
+    socket.on('close', () => {
+      if (--open === 0) teller.write(String(sockets.size))
+    })
+    socket.destroy()
+  }
 }
 
 function main(): void {
   const [one] = selectCases([process.argv[2] ?? ''])
   const [target] = selectTargets([process.argv[3] ?? ''])
-  if (!one || !target) throw new Error('usage: server.js <case> <target>')
+  if (!one || !target) throw new Error('usage: server.js <case> <target> [folder]')
   // In register mode the program knows nothing of the package.
   const library = target === 'node' || target === 'register' ? undefined : loadPackage()
-  const server = makeServer(one, library)
+  const server = makeServer(one, library, process.argv[4] ?? '')
   server.listen({ port: 0, host: '127.0.0.1', backlog: BACKLOG }, () => {
     const { port } = server.address() as net.AddressInfo
     const ready: Ready = { port, driver: describeDriver(target) }

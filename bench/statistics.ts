@@ -3,6 +3,7 @@
  * functions; it never prints.
  */
 import type { Case, Goal, Metric, Target } from './matrix'
+import { METRIC_NAMES } from './matrix'
 import type { Trial } from './trial'
 
 export interface Spread {
@@ -11,13 +12,10 @@ export interface Spread {
   max: number
 }
 
-/** What one target reached in one case, over its trials. */
-export interface Summary {
-  opsPerSecond: Spread
-  cpuUsPerOp: Spread
-  userUsPerOp: Spread
-  systemUsPerOp: Spread
-  p50Us: Spread | null
+/** What one target reached in one case, over its trials; null is what the case does not tell. */
+export interface Summary extends Record<Metric, Spread | null> {
+  userUsPerOp: Spread | null
+  systemUsPerOp: Spread | null
   p99Us: Spread | null
   serverBusy: Spread
   loadBusy: Spread
@@ -66,21 +64,22 @@ export function spread(values: readonly number[]): Spread {
 }
 
 export function summarise(trials: readonly Trial[]): Summary {
-  const all = (pick: (trial: Trial) => number) => spread(trials.map(pick))
-  const latency = (pick: (trial: Trial) => number | null) => {
+  const known = (pick: (trial: Trial) => number | null) => {
     const values = trials.map(pick).filter((value) => value !== null)
     return values.length > 0 ? spread(values) : null
   }
   return {
-    opsPerSecond: all((trial) => trial.opsPerSecond),
-    cpuUsPerOp: all((trial) => trial.cpuUsPerOp),
-    userUsPerOp: all((trial) => trial.userUsPerOp),
-    systemUsPerOp: all((trial) => trial.systemUsPerOp),
-    p50Us: latency((trial) => trial.p50Us),
-    p99Us: latency((trial) => trial.p99Us),
-    serverBusy: all((trial) => trial.serverBusy),
-    loadBusy: all((trial) => trial.loadBusy),
+    ...forEachMetric((metric) => known((trial) => trial[metric])),
+    userUsPerOp: known((trial) => trial.userUsPerOp),
+    systemUsPerOp: known((trial) => trial.systemUsPerOp),
+    p99Us: known((trial) => trial.p99Us),
+    serverBusy: spread(trials.map((trial) => trial.serverBusy)),
+    loadBusy: spread(trials.map((trial) => trial.loadBusy)),
   }
+}
+
+function forEachMetric<T>(tell: (metric: Metric) => T): Record<Metric, T> {
+  return Object.fromEntries(METRIC_NAMES.map((name) => [name, tell(name)])) as Record<Metric, T>
 }
 
 /** The results of one case from the outcomes of every target, round by round. */
@@ -93,16 +92,20 @@ export function evaluate(one: Case, outcomes: ReadonlyMap<Target, readonly Outco
     const ratios = target === 'node' ? null : compare(own, base)
     const goals = one.goals.filter((goal) => goal.target === target)
     const verdicts = goals.flatMap((goal) => {
-      const reached = compare(own, outcomes.get(goal.base) ?? [])
-      return reached ? judge(goal, reached) : []
+      const reached =
+        goal.base === null
+          ? summary?.[goal.metric]
+          : compare(own, outcomes.get(goal.base) ?? [])?.[goal.metric]
+      return reached ? [judge(goal, reached.median)] : []
     })
     return { target, trials, failures, summary, ratios, verdicts }
   })
   return { case: one, targets }
 }
 
+/** Null when one of the two has no figures at all. */
 function compare(own: readonly Outcome[], base: readonly Outcome[]): Ratios | null {
-  const ratio = (metric: Metric): Spread | null => {
+  const ratios = forEachMetric((metric): Spread | null => {
     const [ours, theirs] = [figures(own, metric), figures(base, metric)]
     const known = (values: (number | null)[]) => values.filter((value) => value !== null)
     if (known(ours).length === 0 || known(theirs).length === 0) return null
@@ -112,21 +115,17 @@ function compare(own: readonly Outcome[], base: readonly Outcome[]): Ratios | nu
     })
     const reached = median(known(ours)) / median(known(theirs))
     return { median: reached, min: Math.min(reached, ...rounds), max: Math.max(reached, ...rounds) }
-  }
-  const opsPerSecond = ratio('opsPerSecond')
-  if (!opsPerSecond) return null
-  return { opsPerSecond, cpuUsPerOp: ratio('cpuUsPerOp'), p50Us: ratio('p50Us') }
+  })
+  return METRIC_NAMES.some((name) => ratios[name] !== null) ? ratios : null
 }
 
 function figures(outcomes: readonly Outcome[], metric: Metric): (number | null)[] {
   return outcomes.map((outcome) => ('trial' in outcome ? outcome.trial[metric] : null))
 }
 
-function judge(goal: Goal, ratios: Ratios): Verdict[] {
-  const reached = ratios[goal.metric]?.median
-  if (reached === undefined) return []
+function judge(goal: Goal, reached: number): Verdict {
   // Judged as printed, with two decimals: a table must not say "0.70, missed" of a goal of 0.70.
   const shown = Math.round(reached * 100) / 100
-  const isMet = goal.bound === 'at least' ? shown >= goal.ratio : shown <= goal.ratio
-  return [{ goal, reached, isMet }]
+  const isMet = goal.bound === 'at least' ? shown >= goal.limit : shown <= goal.limit
+  return { goal, reached, isMet }
 }

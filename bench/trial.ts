@@ -3,63 +3,60 @@
  * core, and the figures of that window. It never repeats, compares or averages.
  */
 import { join } from 'node:path'
-import type { Case, Target } from './matrix'
+import type { Window } from './loads'
+import { measure } from './loads'
+import type { Case, Metric, Target } from './matrix'
+import { METRIC_NAMES, isFloor } from './matrix'
+import type { NativePrograms } from './native-programs'
 import { Program } from './processes'
 import type { Ready } from './server'
-import { parseWrk } from './wrk'
 
 export interface TrialOptions {
-  load: string
+  /** Where the compiled server is. */
+  folder: string
+  programs: NativePrograms
+  /** The node that runs the server. */
+  node: string
+  /** The folder with key and certificate; cases without TLS need none. */
+  certificate?: string | undefined
   serverCpu: number
   loadCpu: number
   warmupSeconds: number
   seconds: number
+  openLoopRate?: number | null
 }
 
+/** Null is what the case has not. */
+export type Figures = Record<Metric, number | null>
+
 /** The figures of one measured window. */
-export interface Trial {
+export interface Trial extends Figures {
   driver: Ready['driver']
   seconds: number
   ops: number
-  opsPerSecond: number
-  /** CPU time of the server process, all of its threads, per operation. */
-  cpuUsPerOp: number
-  userUsPerOp: number
-  systemUsPerOp: number
-  p50Us: number | null
+  userUsPerOp: number | null
+  systemUsPerOp: number | null
   p99Us: number | null
   /** Share of the window in which the process ran: 1 is a full core. */
   serverBusy: number
   loadBusy: number
 }
 
-/** CPU figures over a window, as the load generator prints them. */
-interface Cpu {
-  seconds: number
-  serverUserUs: number
-  serverSystemUs: number
-  loadBusyUs: number
-}
-
-interface Window extends Cpu {
-  ops: number
-  opsPerSecond?: number
-  p50Us?: number
-  p99Us?: number
-}
-
 const START_DEADLINE_MS = 15_000
-const GRACE_MS = 20_000
 
 export async function runTrial(one: Case, target: Target, options: TrialOptions): Promise<Trial> {
   const { server, ready } = await startServer(one, target, options)
   try {
-    const measured = one.kind === 'http' ? measureHttp : measureRaw
     const window = await Promise.race([
-      measured(one, ready.port, server.pid, options),
+      measure(one, { port: ready.port, pid: server.pid }, options),
       server.mustOutlive(),
     ])
-    return toTrial(window, ready)
+    return toTrial(one, window, ready)
+  } catch (error) {
+    const { message } = error as Error
+    const { complaints } = server
+    if (complaints === '' || message.includes(complaints)) throw error
+    throw new Error(`${message}\nserver: ${complaints}`)
   } finally {
     await server.stop()
   }
@@ -70,16 +67,10 @@ export async function startServer(one: Case, target: Target, options: TrialOptio
   const env = { ...process.env }
   delete env['URING_NET_DRIVER']
   const driver = target === 'register' ? 'uring' : target
-  if (driver !== 'node') env['URING_NET_DRIVER'] = driver
-  const preload = target === 'register' ? ['--require', join(__dirname, '../src/register.js')] : []
-  const script = join(__dirname, 'server.js')
-  const server = new Program(
-    [
-      ...[options.load, 'exec', '--cpu', String(options.serverCpu), '--'],
-      ...[process.execPath, ...preload, script, one.id, target],
-    ],
-    env,
-  )
+  if (driver !== 'node' && !isFloor(target)) env['URING_NET_DRIVER'] = driver
+  const core = ['exec', '--cpu', String(options.serverCpu), '--']
+  const command = serverCommand(one, target, options)
+  const server = new Program([options.programs.load, ...core, ...command], env)
   try {
     const ready = JSON.parse(await server.firstLine(START_DEADLINE_MS)) as Ready
     if (ready.driver.name !== driver) {
@@ -94,61 +85,41 @@ export async function startServer(one: Case, target: Target, options: TrialOptio
   }
 }
 
-async function measureRaw(
-  one: Case,
-  port: number,
-  pid: number,
-  options: TrialOptions,
-): Promise<Window> {
-  const program = new Program([
-    ...[options.load, one.kind, '--cpu', String(options.loadCpu), '--port', String(port)],
-    ...['--connections', String(one.connections), '--pid', String(pid)],
-    ...(one.kind === 'echo' || one.kind === 'churn' ? ['--bytes', String(one.bytes)] : []),
-    ...['--warmup', String(options.warmupSeconds), '--seconds', String(options.seconds)],
-  ])
-  return JSON.parse(await program.finish(deadlineMs(options))) as Window
+function serverCommand(one: Case, target: Target, options: TrialOptions): string[] {
+  if (target === 'floor-epoll' || target === 'floor-uring') return [options.programs[target]]
+  const register = join(options.folder, '..', 'src', 'register.js')
+  const preload = target === 'register' ? ['--require', register] : []
+  const script = join(options.folder, 'server.js')
+  return [options.node, ...preload, script, one.id, target, options.certificate ?? '']
 }
 
-/** wrk has no window of its own within a run, so the warm-up is a run before the measured one. */
-async function measureHttp(
-  one: Case,
-  port: number,
-  pid: number,
-  options: TrialOptions,
-): Promise<Window> {
-  const wrk = (seconds: number) => [
-    ...['--', 'wrk', '--latency', '-t', '1', '-c', String(one.connections)],
-    ...['-d', `${Math.max(1, Math.round(seconds))}s`, `http://127.0.0.1:${port}/`],
-  ]
-  const core = ['--cpu', String(options.loadCpu)]
-  const warmUp = new Program([options.load, 'exec', ...core, ...wrk(options.warmupSeconds)])
-  await warmUp.finish(deadlineMs(options))
-  const measured = new Program([
-    ...[options.load, 'measure', ...core, '--pid', String(pid)],
-    ...wrk(options.seconds),
-  ])
-  const output = await measured.finish(deadlineMs(options))
-  const cpu = JSON.parse(output.slice(output.lastIndexOf('{'))) as Cpu
-  const { requests, requestsPerSecond, p50Us, p99Us } = parseWrk(output)
-  return { ...cpu, ops: requests, opsPerSecond: requestsPerSecond, p50Us, p99Us }
-}
-
-function deadlineMs(options: TrialOptions): number {
-  return (options.warmupSeconds + options.seconds) * 1000 + GRACE_MS
-}
-
-function toTrial(window: Window, ready: Ready): Trial {
-  const { ops, seconds, serverUserUs, serverSystemUs } = window
+/** Only what the case tells: CPU per operation, say, means nothing where connections are idle. */
+export function toTrial(one: Case, window: Window, ready: Ready): Trial {
+  const { ops, seconds, serverUserUs, serverSystemUs, rssKb, rssBeforeKb } = window
+  const perOp = (us: number) => (ops > 0 ? us / ops : null)
+  const all: Figures = {
+    opsPerSecond: window.opsPerSecond ?? ops / seconds,
+    cpuUsPerOp: perOp(serverUserUs + serverSystemUs),
+    p50Us: window.p50Us ?? null,
+    rssMb: rssKb === undefined ? null : (rssKb * 1024) / 1e6,
+    kbPerConnection:
+      rssKb === undefined || rssBeforeKb === undefined
+        ? null
+        : ((rssKb - rssBeforeKb) * 1.024) / one.connections,
+    elapsedMs: window.elapsedMs ?? null,
+    share: window.share ?? null,
+  }
+  const told = METRIC_NAMES.map((name) => [name, one.metrics.includes(name) ? all[name] : null])
+  const figures = Object.fromEntries(told) as Figures
+  const hasCpu = figures.cpuUsPerOp !== null
   return {
     driver: ready.driver,
     seconds,
     ops,
-    opsPerSecond: window.opsPerSecond ?? ops / seconds,
-    cpuUsPerOp: (serverUserUs + serverSystemUs) / ops,
-    userUsPerOp: serverUserUs / ops,
-    systemUsPerOp: serverSystemUs / ops,
-    p50Us: window.p50Us ?? null,
-    p99Us: window.p99Us ?? null,
+    ...figures,
+    userUsPerOp: hasCpu ? perOp(serverUserUs) : null,
+    systemUsPerOp: hasCpu ? perOp(serverSystemUs) : null,
+    p99Us: figures.p50Us === null ? null : (window.p99Us ?? null),
     serverBusy: (serverUserUs + serverSystemUs) / 1e6 / seconds,
     loadBusy: window.loadBusyUs / 1e6 / seconds,
   }

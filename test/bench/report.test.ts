@@ -1,9 +1,9 @@
 /** Tables, remarks, progress, options and chart of the benchmark. */
 import { drawChart } from '../../bench/chart'
-import { CASES, selectCases } from '../../bench/matrix'
+import { CASES, METRICS, isThroughput, selectCases } from '../../bench/matrix'
 import { parseOptions } from '../../bench/options'
 import { progressLine } from '../../bench/progress'
-import { caseTable, overview, remarks, toMarkdown } from '../../bench/report'
+import { caseTable, overviews, remarks, toMarkdown } from '../../bench/report'
 import { evaluate } from '../../bench/statistics'
 import { renderTable } from '../../bench/table'
 import { makeRun, makeTrial } from './fixtures'
@@ -31,12 +31,66 @@ describe('table', () => {
 })
 
 describe('report', () => {
-  test('the overview has one row per case with ratios and verdicts', () => {
-    const lines = overview(makeRun().results).split('\n')
-    expect(lines).toHaveLength(2 + CASES.length)
-    expect(lines[3]).toContain('0.60×')
-    expect(lines[3]).toContain('uring CPU ≤ 0.70 met (0.60)')
-    expect(lines[3]).toContain('epoll CPU ≤ 0.80 MISSED (0.85)')
+  const [throughput, measures] = overviews(makeRun()).map(({ table }) => table.split('\n'))
+  const counted = CASES.filter(isThroughput)
+
+  test('the overview has one row per case that counts operations, with ratios, floor and verdicts', () => {
+    expect(throughput).toHaveLength(2 + counted.length)
+    const row = throughput?.[3]
+    expect(row).toContain('0.60×')
+    expect(row).toContain('0.30×')
+    expect(row).toContain('uring CPU ≤ 0.65 met (0.60)')
+    expect(row).toContain('epoll CPU ≤ 0.80 MISSED (0.85)')
+  })
+
+  test('every figure of the other cases has a row in a table of its own', () => {
+    const figures = CASES.filter((one) => !isThroughput(one)).flatMap((one) => one.metrics)
+    expect(measures).toHaveLength(2 + figures.length)
+    const memory = measures?.find((line) => line.includes('memory MB'))
+    expect(memory).toMatch(
+      /\| +200 \| +120 \| +170 \| +0\.60× \| +0\.85× \| uring memory ≤ 1\.10 met/,
+    )
+  })
+
+  test('a goal for the figure itself is judged without node:net', () => {
+    const share = measures?.find((line) => line.includes('| slowest / fastest '))
+    expect(share).toContain('uring slowest / fastest ≥ 0.50 met (0.83)')
+  })
+
+  test('titles and description name the Node of the servers', () => {
+    const run = makeRun()
+    const other = { ...run, machine: { ...run.machine, node: '24.1.2', loadNode: '20.0.0' } }
+    for (const { title } of overviews(other)) expect(title).toContain('Node 24.1.2')
+    expect(toMarkdown(other)).toContain(', Node 24.1.2,')
+  })
+
+  test('a table that would be empty is left out', () => {
+    const run = makeRun()
+    const results = run.results.filter((result) => isThroughput(result.case))
+    expect(overviews({ ...run, results })).toHaveLength(1)
+  })
+
+  test('floors have a row where they ran, and only there', () => {
+    const tables = makeRun().results.map((result) => [result.case.kind, caseTable(result)] as const)
+    for (const [kind, table] of tables) {
+      expect(table.includes('floor, C on io_uring')).toBe(kind === 'echo')
+    }
+  })
+
+  test('a case has the columns of its figures, and no others', () => {
+    const header = (id: string) => {
+      const result = makeRun().results.find((candidate) => candidate.case.id === id)
+      if (!result) throw new Error('the case is gone')
+      return caseTable(result)
+        .split('\n')[0]
+        ?.split('|')
+        .map((cell) => cell.trim())
+        .filter((cell) => cell !== '')
+    }
+    expect(header('destroy-4000')).toEqual(['target', 'time ms', '× time', 'busy'])
+    expect(header('fairness')).toContain('p99 µs')
+    expect(header('h2c')).not.toContain('p50 µs')
+    expect(header('uploads')).toContain('MB/s')
   })
 
   test('a stream is reported in MB/s', () => {
@@ -51,7 +105,7 @@ describe('report', () => {
     const tables = toMarkdown(makeRun())
       .split('\n\n')
       .filter((part) => part.startsWith('|'))
-    expect(tables).toHaveLength(1 + CASES.length)
+    expect(tables).toHaveLength(2 + CASES.length)
     for (const table of tables) {
       const counts = table
         .trimEnd()
@@ -70,6 +124,13 @@ describe('report', () => {
     expect(failure).toContain('port in use')
     expect(pace).toContain('the load generator set the pace')
     expect(remarks(makeRun().results)).toEqual([])
+  })
+
+  test('where no operations are counted nobody sets a pace', () => {
+    const [one] = selectCases(['destroy'])
+    if (!one) throw new Error('the case is gone')
+    const trial = makeTrial({ serverBusy: 0.8, loadBusy: 0.99 })
+    expect(remarks([evaluate(one, new Map([['node', [{ trial }]]]))])).toEqual([])
   })
 })
 
@@ -91,6 +152,31 @@ describe('options', () => {
     expect(parseOptions(['--cases', 'echo'])?.isFull).toBe(false)
   })
 
+  test('servers run on the node that runs the benchmark, or on another one', () => {
+    expect(parseOptions([])?.node).toBe(process.execPath)
+    expect(parseOptions(['--node', '/some/node'])).toMatchObject({
+      node: '/some/node',
+      isFull: true,
+    })
+  })
+
+  test('an open loop takes the echo cases, without the goals of a closed one', () => {
+    const options = parseOptions(['--open-loop', '20000'])
+    expect(options).toMatchObject({ openLoopRate: 20_000, isFull: false })
+    expect(options?.cases.map((one) => one.kind)).toEqual(
+      CASES.map((one) => one.kind).filter((kind) => kind === 'echo' || kind === 'ws-echo'),
+    )
+    expect(options?.cases.flatMap((one) => one.goals)).toEqual([])
+    expect(parseOptions([])?.openLoopRate).toBeNull()
+  })
+
+  test('an open loop refuses other cases, and rates that are none', () => {
+    expect(() => parseOptions(['--open-loop', '9', '--cases', 'echo,churn'])).toThrow(
+      '--open-loop cannot load churn',
+    )
+    expect(() => parseOptions(['--open-loop', '0'])).toThrow('--open-loop needs a whole number')
+  })
+
   test('bad numbers and unknown options are refused', () => {
     expect(() => parseOptions(['--trials', '1.5'])).toThrow('--trials needs a whole number')
     expect(() => parseOptions(['--seconds', 'x'])).toThrow('--seconds needs a number')
@@ -99,14 +185,23 @@ describe('options', () => {
 })
 
 describe('chart', () => {
-  const svg = drawChart(makeRun())
+  const run = makeRun()
+  const svg = drawChart(run)
 
-  test('there is a bar per case, driver and panel, inside the picture', () => {
+  test('there is a bar per case, driver and panel that the case has a figure for, inside the picture', () => {
     const bars = [
       ...svg.matchAll(/<rect class="(?:uring|epoll)" x="([\d.]+)" [^>]*width="([\d.]+)"/g),
     ]
-    expect(bars).toHaveLength(2 + CASES.length * 2 * 2)
+    const panels = run.results.flatMap(({ case: one }) => [
+      ...new Set(one.metrics.map((metric) => METRICS[metric].better)),
+    ])
+    expect(bars).toHaveLength(2 + panels.length * 2)
     for (const [, x, width] of bars) expect(Number(x) + Number(width)).toBeLessThanOrEqual(920)
+  })
+
+  test('a floor is marked where one ran, in both panels', () => {
+    const echoes = CASES.filter((one) => one.kind === 'echo')
+    expect(svg.match(/<circle class="floor"/g)).toHaveLength(1 + echoes.length * 2)
   })
 
   test('text is escaped and nothing is loaded from elsewhere', () => {

@@ -1,5 +1,5 @@
 /** Medians, ratios and goals of the benchmark. */
-import { CASES, selectCases, selectTargets } from '../../bench/matrix'
+import { CASES, TARGETS, roundsOf, selectCases, selectTargets, targetsOf } from '../../bench/matrix'
 import type { Outcome } from '../../bench/statistics'
 import { evaluate, median, spread } from '../../bench/statistics'
 import { makeTrial } from './fixtures'
@@ -51,13 +51,34 @@ describe('evaluate', () => {
   })
 
   test('goals are judged in both directions, as rounded in print', () => {
-    const met = evaluateEcho64(cpu(7.04), cpu(10)).ours.verdicts
+    const met = evaluateEcho64(cpu(6.54), cpu(10)).ours.verdicts
     expect(met.map((verdict) => [verdict.goal.metric, verdict.isMet])).toEqual([
       ['cpuUsPerOp', true],
       ['opsPerSecond', true],
     ])
     const missed = evaluateEcho64(cpu(7.3), cpu(10)).ours.verdicts
     expect(missed.map((verdict) => verdict.isMet)).toEqual([false, false])
+  })
+
+  test('a goal without a base is judged by the figure itself, even if node:net has none', () => {
+    const [one] = selectCases(['fairness'])
+    if (!one) throw new Error('the case is gone')
+    const shares = (...values: number[]): Outcome[] =>
+      values.map((share) => ({ trial: makeTrial({ share }) }))
+    const judged = (outcomes: Outcome[]) =>
+      evaluate(one, new Map([['uring', outcomes]])).targets[0]?.verdicts.map(
+        ({ reached, isMet }) => [reached, isMet],
+      )
+    expect(judged(shares(0.2, 0.5, 0.9))).toEqual([[0.5, true]])
+    expect(judged(shares(0.49))).toEqual([[0.49, false]])
+    expect(judged([{ failure: 'no' }])).toEqual([])
+  })
+
+  test('what a case does not tell has neither a figure nor a ratio', () => {
+    const one = { p50Us: null, p99Us: null, elapsedMs: 5 }
+    const { ours } = evaluateEcho64([{ trial: makeTrial(one) }], [{ trial: makeTrial(one) }])
+    expect(ours.summary).toMatchObject({ p50Us: null, p99Us: null, share: null })
+    expect(ours.ratios).toMatchObject({ p50Us: null, share: null, elapsedMs: { median: 1 } })
   })
 
   test('a failed trial is in no median and its round in no spread', () => {
@@ -91,6 +112,28 @@ describe('selection', () => {
   test('targets keep the order in which trials alternate', () => {
     expect(selectTargets(['epoll', 'node'])).toEqual(['node', 'epoll'])
     expect(() => selectTargets(['bun'])).toThrow("no target 'bun'")
+  })
+
+  test('floors run echo only, and everything else runs everywhere', () => {
+    const [echo, http] = selectCases(['echo-64B-1', 'http-hello'])
+    if (!echo || !http) throw new Error('the case is gone')
+    expect(targetsOf(echo, TARGETS)).toEqual(TARGETS)
+    expect(targetsOf(http, TARGETS)).toEqual(['node', 'uring', 'epoll', 'register'])
+    expect(targetsOf(http, ['floor-epoll'])).toEqual([])
+  })
+
+  test('what does not vary takes fewer rounds, but at least one', () => {
+    const [steady, other] = selectCases(['idle', 'churn']).reverse()
+    if (!steady || !other) throw new Error('the case is gone')
+    expect([1, 2, 5].map((trials) => roundsOf(steady, trials))).toEqual([1, 1, 3])
+    expect(roundsOf(other, 5)).toBe(5)
+  })
+
+  test('every goal is about a figure that its case tells', () => {
+    for (const one of CASES) {
+      for (const goal of one.goals)
+        expect([one.id, one.metrics]).toEqual([one.id, expect.arrayContaining([goal.metric])])
+    }
   })
 
   test('ids are unique', () => {

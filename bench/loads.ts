@@ -1,0 +1,133 @@
+/**
+ * How the server of a case is loaded: by our load generator, wrk, h2load, or a gRPC client. Each takes the server's port
+ * and process id, and answers with the figures of one measured window. It never starts a server.
+ */
+import { join } from 'node:path'
+import type { GrpcLoad } from './grpc-load'
+import { parseH2load } from './h2load'
+import type { Case } from './matrix'
+import { Program } from './processes'
+import type { TrialOptions } from './trial'
+import { parseWrk } from './wrk'
+
+/** CPU figures over a window, as the load generator prints them. */
+export interface Cpu {
+  seconds: number
+  serverUserUs: number
+  serverSystemUs: number
+  loadBusyUs: number
+}
+
+export interface Window extends Cpu {
+  ops: number
+  opsPerSecond?: number
+  p50Us?: number
+  p99Us?: number
+  rssKb?: number
+  rssBeforeKb?: number
+  elapsedMs?: number
+  /** Of the slowest flooding connection to the fastest. */
+  share?: number
+}
+
+export interface Server {
+  port: number
+  pid: number
+}
+
+const GRACE_MS = 25_000
+
+export function measure(one: Case, server: Server, options: TrialOptions): Promise<Window> {
+  const stretched = { ...options, seconds: options.seconds * one.stretch }
+  switch (one.kind) {
+    case 'http':
+      return measureProgram(one, server, stretched, wrk, readWrk)
+    case 'h2':
+      return measureProgram(one, server, stretched, h2load, readH2load)
+    case 'grpc':
+      return measureGrpc(one, server, stretched)
+    default:
+      return measureOwn(one, server, stretched)
+  }
+}
+
+async function measureOwn(one: Case, server: Server, options: TrialOptions): Promise<Window> {
+  const { port, pid } = server
+  const rate = options.openLoopRate ?? null
+  const program = new Program([
+    ...[options.programs.load, one.kind, '--cpu', String(options.loadCpu), '--port', String(port)],
+    ...['--connections', String(one.connections), '--pid', String(pid)],
+    ...(one.bytes > 0 ? ['--bytes', String(one.bytes)] : []),
+    ...(rate !== null ? ['--rate', String(rate)] : []),
+    ...['--warmup', String(options.warmupSeconds), '--seconds', String(options.seconds)],
+  ])
+  return JSON.parse(await program.finish(deadlineMs(options))) as Window
+}
+
+/** The gRPC client measures its own window; a client in JavaScript has to warm up, too. */
+async function measureGrpc(one: Case, server: Server, options: TrialOptions): Promise<Window> {
+  const { parallel, bytes } = one
+  const { warmupSeconds, seconds, programs } = options
+  const { load } = programs
+  const job: GrpcLoad = { ...server, parallel, bytes, warmupSeconds, seconds, load }
+  const program = new Program([
+    ...[load, 'exec', '--cpu', String(options.loadCpu), '--', process.execPath],
+    ...[join(options.folder, 'grpc-load.js'), JSON.stringify(job)],
+  ])
+  return JSON.parse(await program.finish(deadlineMs(options))) as Window
+}
+
+/** Other programs have no window of their own within a run, so the warm-up is a run before the measured one. */
+async function measureProgram(
+  one: Case,
+  server: Server,
+  options: TrialOptions,
+  command: (one: Case, port: number, seconds: number) => string[],
+  read: (output: string) => Omit<Window, keyof Cpu>,
+): Promise<Window> {
+  const core = ['--cpu', String(options.loadCpu)]
+  const { load } = options.programs
+  if (options.warmupSeconds > 0) {
+    const words = command(one, server.port, options.warmupSeconds)
+    await new Program([load, 'exec', ...core, '--', ...words]).finish(deadlineMs(options))
+  }
+  const words = command(one, server.port, options.seconds)
+  const measured = new Program([
+    ...[load, 'measure', ...core, '--pid', String(server.pid), '--', ...words],
+  ])
+  const output = await measured.finish(deadlineMs(options))
+  const cpu = JSON.parse(output.slice(output.lastIndexOf('{'))) as Cpu
+  return { ...cpu, ...read(output) }
+}
+
+function wrk(one: Case, port: number, seconds: number): string[] {
+  const amount = ['-t', '1', '-c', String(one.connections), '-d', `${wholeSeconds(seconds)}s`]
+  return ['wrk', '--latency', ...amount, urlOf(one, port)]
+}
+
+function readWrk(output: string) {
+  const { requests, requestsPerSecond, p50Us, p99Us } = parseWrk(output)
+  return { ops: requests, opsPerSecond: requestsPerSecond, p50Us, p99Us }
+}
+
+function h2load(one: Case, port: number, seconds: number): string[] {
+  const amount = ['-c', String(one.connections), '-m', String(one.parallel)]
+  return ['h2load', ...amount, '-D', String(wholeSeconds(seconds)), urlOf(one, port)]
+}
+
+function readH2load(output: string) {
+  const { requests, requestsPerSecond } = parseH2load(output)
+  return { ops: requests, opsPerSecond: requestsPerSecond }
+}
+
+function urlOf(one: Case, port: number): string {
+  return `${one.tls ? 'https' : 'http'}://127.0.0.1:${port}/`
+}
+
+function wholeSeconds(seconds: number): number {
+  return Math.max(1, Math.round(seconds))
+}
+
+function deadlineMs(options: TrialOptions): number {
+  return (options.warmupSeconds + options.seconds) * 1000 + GRACE_MS
+}
