@@ -64,6 +64,8 @@ for (const [title, source] of Object.entries(programs)) {
     for (const protocol of ['net', 'unix'] as const) {
       // A Unix socket cannot be reset.
       if (protocol === 'unix' && actions.includes('reset')) continue
+      // So many pieces fill a Unix socket or do not, as its peer has its turns.
+      if (protocol === 'unix' && title.includes('5,000')) continue
       all[`${protocol === 'net' ? 'TCP' : 'Unix'} peers ${what}: ${title}`] = {
         source: server + source,
         protocol,
