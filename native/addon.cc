@@ -14,12 +14,15 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "contract.h"
 #include "driver_object.h"
 #include "epoll_driver.h"
+#include "libuv_stream.h"
 #include "probe.h"
+#include "stream_object.h"
 #include "uring_driver.h"
 
 namespace uring_net {
@@ -29,12 +32,14 @@ namespace {
 // Everything of one environment. Deletes itself when the environment has ended and the last
 // driver's libuv handles are closed; the engine's finalizers may run before that, so none of them
 // may own this.
-class Environment final : public DriverOwner {
+class Environment final : public DriverOwner, public StreamEngineOwner {
  public:
   static Environment* Create(napi_env env);
 
   Napi::Value CreateDriver(const Napi::CallbackInfo& info);
+  Napi::Value CreateEngine(const Napi::CallbackInfo& info);
   void OnDriverGone(Driver* driver) override;
+  void OnEngineGone(StreamEngine* engine) override;
   // process.exit() ends the main thread without its clean-up hooks.
   void SubmitAtExit();
 
@@ -51,6 +56,9 @@ class Environment final : public DriverOwner {
   // Drivers with libuv handles, closed ones included.
   std::vector<Driver*> drivers_;
   std::vector<std::unique_ptr<DriverHandle>> handles_;
+  // The same of the engines.
+  std::vector<StreamEngine*> engines_;
+  std::vector<std::unique_ptr<EngineHandle>> engine_handles_;
 };
 
 // Environments alive in this process, for SubmitAtExit.
@@ -81,6 +89,7 @@ void Environment::SubmitAtExit() {
   for (Driver* driver : drivers_) {
     if (!driver->closed()) driver->Submit();
   }
+  for (StreamEngine* engine : engines_) engine->Flush();
 }
 
 Napi::Value Environment::CreateDriver(const Napi::CallbackInfo& info) {
@@ -115,6 +124,38 @@ Napi::Value Environment::CreateDriver(const Napi::CallbackInfo& info) {
   return refuse(-ENOMEM);
 }
 
+Napi::Value Environment::CreateEngine(const Napi::CallbackInfo& info) {
+  Napi::Env env = info.Env();
+  const auto refuse = [env](int error) { return Napi::Number::New(env, error); };
+  Options options;
+  if (!info[0].IsString() || !info[1].IsObject() || !info[2].IsFunction()) return refuse(-EINVAL);
+  const std::string kind = info[0].As<Napi::String>().Utf8Value();
+  if (!ReadOptions(info[1].As<Napi::Object>(), &options)) return refuse(-EINVAL);
+  if (kind != "uring" && kind != "epoll") return refuse(-EINVAL);
+  if (const char* missing = ProveLibuv()) return Napi::String::New(env, missing);
+  uv_loop_t* loop = nullptr;
+  if (napi_get_uv_event_loop(env, &loop) != napi_ok) return refuse(-EINVAL);
+  auto engine = std::make_unique<StreamEngine>(
+      env_, this, options, kind == "uring" ? MakeUringStreams() : MakeEpollStreams());
+  const int error = engine->Start(loop, info[2]);
+  if (error != 0) return refuse(error);
+  engine_handles_.push_back(std::make_unique<EngineHandle>());
+  EngineHandle* handle = engine_handles_.back().get();
+  handle->engine = engine.get();
+  engines_.push_back(engine.release());
+  const Napi::Value object = MakeEngineObject(env, handle);
+  if (!object.IsEmpty()) return object;
+  std::exchange(handle->engine, nullptr)->Shutdown(true);
+  return refuse(-ENOMEM);
+}
+
+void Environment::OnEngineGone(StreamEngine* engine) {
+  engines_.erase(std::find(engines_.begin(), engines_.end(), engine));
+  // Lifetime: as of a stuck driver.
+  if (!engine->stuck()) delete engine;
+  if (ending_) FinishWhenEmpty();
+}
+
 void Environment::OnDriverGone(Driver* driver) {
   drivers_.erase(std::find(drivers_.begin(), drivers_.end(), driver));
   // Lifetime: a stuck driver is leaked, with all memory the kernel may still write to.
@@ -130,12 +171,13 @@ void Environment::OnCleanup(napi_async_cleanup_hook_handle, void* data) {
     all.erase(std::find(all.begin(), all.end(), environment));
   }
   environment->ending_ = true;
+  for (StreamEngine* engine : environment->engines_) engine->Shutdown(false);
   for (Driver* driver : environment->drivers_) driver->Shutdown(false);
   environment->FinishWhenEmpty();
 }
 
 void Environment::FinishWhenEmpty() {
-  if (!drivers_.empty()) return;
+  if (!drivers_.empty() || !engines_.empty()) return;
   const napi_async_cleanup_hook_handle hook = hook_;
   delete this;
   napi_remove_async_cleanup_hook(hook);
@@ -164,6 +206,16 @@ Napi::Value Probe(const Napi::CallbackInfo& info) {
 
 Napi::Value CreateDriver(const Napi::CallbackInfo& info) {
   return EnvironmentOf(info)->CreateDriver(info);
+}
+
+Napi::Value CreateEngine(const Napi::CallbackInfo& info) {
+  return EnvironmentOf(info)->CreateEngine(info);
+}
+
+// Reports an exception as one that nobody caught, in the async context of the caller.
+Napi::Value Report(const Napi::CallbackInfo& info) {
+  napi_fatal_exception(info.Env(), info[0]);
+  return info.Env().Undefined();
 }
 
 // callNested(receiver, function, a, b). Plain Node-API: this is on the path of many writes.
@@ -248,6 +300,8 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("duplicate", Napi::Function::New<Duplicate>(env, "duplicate"));
   exports.Set("setBufferBytes", Napi::Function::New<SetBufferBytes>(env, "setBufferBytes"));
   exports.Set("createDriver", Napi::Function::New<CreateDriver>(env, "createDriver", environment));
+  exports.Set("createEngine", Napi::Function::New<CreateEngine>(env, "createEngine", environment));
+  exports.Set("report", Napi::Function::New<Report>(env, "report"));
   napi_value call_nested = nullptr;
   napi_create_function(env, "callNested", NAPI_AUTO_LENGTH, CallNested, nullptr, &call_nested);
   exports.Set("callNested", call_nested);

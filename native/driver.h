@@ -28,6 +28,7 @@ struct Options {
   uint32_t command_capacity = 0;
   uint32_t batch_size = 0;
   uint32_t endpoints_max = 0;
+  uint32_t gather_us = 0;
   uint64_t heap_bytes_max = 0;
   uint32_t disable = 0;
 };
@@ -64,6 +65,8 @@ struct Counters {
   uint64_t bytes_sent = 0;
   uint64_t pool_exhausted = 0;
   uint64_t overflows = 0;
+  // Sends gathered for which the kernel had no room after all.
+  uint64_t rests = 0;
   uint64_t heap_bytes = 0;
   uint32_t submission_entries = 0;
   uint32_t completion_entries = 0;

@@ -271,26 +271,7 @@ Napi::Value Detach(const Info& info) {
 
 Napi::Value Stats(const Info& info) {
   Driver* driver = DriverOf(info);
-  const Counters counters = driver == nullptr ? Counters() : driver->Stats();
-  const std::pair<const char*, uint64_t> fields[] = {
-      {"endpoints", counters.endpoints},
-      {"inFlight", counters.in_flight},
-      {"submissions", counters.submissions},
-      {"completions", counters.completions},
-      {"batches", counters.batches},
-      {"enters", counters.enters},
-      {"bytesReceived", counters.bytes_received},
-      {"bytesSent", counters.bytes_sent},
-      {"poolExhausted", counters.pool_exhausted},
-      {"overflows", counters.overflows},
-      {"heapBytes", counters.heap_bytes},
-      {"submissionEntries", counters.submission_entries},
-      {"completionEntries", counters.completion_entries},
-  };
-  Napi::Object out = Napi::Object::New(info.Env());
-  for (const auto& [name, value] : fields) out.Set(name, static_cast<double>(value));
-  out.Set("features", FeatureNames(info.Env(), counters.features));
-  return out;
+  return MakeStats(info.Env(), driver == nullptr ? Counters() : driver->Stats());
 }
 
 Napi::Value Close(const Info& info) {
@@ -319,6 +300,7 @@ bool ReadOptions(const Napi::Object& from, Options* out) {
          read("commandCapacity", 1, 1 << 20, &out->command_capacity) &&
          read("batchSize", 1, 1 << 16, &out->batch_size) &&
          read("endpointsMax", 1, 1 << kSlotBits, &out->endpoints_max) &&
+         read("gatherUs", 1, 1e6, &out->gather_us) &&
          read("heapBytesMax", 0, 9007199254740991.0, &out->heap_bytes_max) &&
          read("disable", 0, 4294967295.0, &out->disable);
 }
@@ -371,6 +353,29 @@ Napi::Value MakeDriverObject(Napi::Env env, DriverHandle* handle) {
   object.Set("stats", Napi::Function::New<Stats>(env, "stats", handle));
   object.Set("close", Napi::Function::New<Close>(env, "close", handle));
   return object;
+}
+
+Napi::Object MakeStats(Napi::Env env, const Counters& counters) {
+  const std::pair<const char*, uint64_t> fields[] = {
+      {"endpoints", counters.endpoints},
+      {"inFlight", counters.in_flight},
+      {"submissions", counters.submissions},
+      {"completions", counters.completions},
+      {"batches", counters.batches},
+      {"enters", counters.enters},
+      {"bytesReceived", counters.bytes_received},
+      {"bytesSent", counters.bytes_sent},
+      {"poolExhausted", counters.pool_exhausted},
+      {"overflows", counters.overflows},
+      {"rests", counters.rests},
+      {"heapBytes", counters.heap_bytes},
+      {"submissionEntries", counters.submission_entries},
+      {"completionEntries", counters.completion_entries},
+  };
+  Napi::Object out = Napi::Object::New(env);
+  for (const auto& [name, value] : fields) out.Set(name, static_cast<double>(value));
+  out.Set("features", FeatureNames(env, counters.features));
+  return out;
 }
 
 Napi::Array FeatureNames(Napi::Env env, uint32_t features) {

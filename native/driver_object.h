@@ -21,6 +21,9 @@ bool ReadOptions(const Napi::Object& from, Options* out);
 // Null when the engine refuses external memory.
 Napi::Value MakeDriverObject(Napi::Env env, DriverHandle* handle);
 
+// Counters by name.
+Napi::Object MakeStats(Napi::Env env, const Counters& counters);
+
 Napi::Array FeatureNames(Napi::Env env, uint32_t features);
 
 }  // namespace uring_net

@@ -63,7 +63,7 @@ void ProvidedRing::Provide(uint16_t id) {
   ++tail_;
 }
 
-ProvidedRing::Taken ProvidedRing::Take(uint32_t cqe_flags, int32_t result) {
+ProvidedRing::Taken ProvidedRing::Take(uint32_t cqe_flags, int32_t result, uint64_t mark) {
   const uint32_t id = cqe_flags >> IORING_CQE_BUFFER_SHIFT;
   URING_CHECK(id < heads_.size());
   const uint32_t offset = offset_ + id * buffer_bytes_ + heads_[id];
@@ -71,14 +71,16 @@ ProvidedRing::Taken ProvidedRing::Take(uint32_t cqe_flags, int32_t result) {
   URING_CHECK(heads_[id] + bytes <= buffer_bytes_);
   heads_[id] += bytes;
   if (!incremental_ || (cqe_flags & IORING_CQE_F_BUF_MORE) == 0)
-    used_.push_back(static_cast<uint16_t>(id));
+    used_.push_back({static_cast<uint16_t>(id), mark});
   return {offset, heads_[id] == buffer_bytes_};
 }
 
-void ProvidedRing::Recycle() {
-  if (used_.empty()) return;
-  for (const uint16_t id : used_) Provide(id);
-  used_.clear();
+void ProvidedRing::Recycle(uint64_t mark) {
+  const auto end = std::find_if(used_.begin(), used_.end(),
+                                [mark](const Used& used) { return used.mark > mark; });
+  if (end == used_.begin()) return;
+  for (auto used = used_.begin(); used != end; ++used) Provide(used->id);
+  used_.erase(used_.begin(), end);
   io_uring_smp_store_release(&ring_->tail, tail_);
 }
 

@@ -41,15 +41,15 @@ class ProvidedRing {
     bool to_end;
   };
 
-  // Accounts for a completion that names a buffer.
-  Taken Take(uint32_t cqe_flags, int32_t result);
+  // Accounts for a completion that names a buffer; the `mark`-th, for who gives buffers back by it.
+  Taken Take(uint32_t cqe_flags, int32_t result, uint64_t mark = 0);
 
   // Where its part of the pool ends.
   uint32_t end() const { return offset_ + static_cast<uint32_t>(heads_.size()) * buffer_bytes_; }
 
-  // Gives the buffers used up since the last call back to the kernel: after the dispatch that
-  // carried their last bytes.
-  void Recycle();
+  // Gives the buffers that were used up by the completion of that mark back to the kernel: after
+  // the dispatch that carried their last bytes.
+  void Recycle(uint64_t mark = UINT64_MAX);
 
  private:
   void Provide(uint16_t id);
@@ -66,7 +66,12 @@ class ProvidedRing {
   io_uring_buf_ring* ring_ = nullptr;
   // How far each buffer is filled.
   std::vector<uint32_t> heads_;
-  std::vector<uint16_t> used_;
+  struct Used {
+    uint16_t id;
+    uint64_t mark;
+  };
+  // In the order of their marks.
+  std::vector<Used> used_;
 };
 
 }  // namespace uring_net

@@ -10,14 +10,13 @@
 #include <ctime>
 #include <utility>
 
+#include "uring_setup.h"
+
 namespace uring_net {
 
 namespace {
 
-constexpr uint32_t kSubmissionFloor = 8;
-constexpr uint32_t kCompletionFloor = 16;
 constexpr int kDrainStepMs = 50;
-constexpr useconds_t kGiveBackUs = 20000;
 // Large buffers waste nothing when they are consumed incrementally; whole ones are sized for one
 // typical segment train.
 constexpr uint32_t kIncrementalBufferBytes = 64 * 1024;
@@ -53,42 +52,6 @@ int64_t NowMs() {
 
 // --- set-up ---
 
-// Rings and registered buffers count against RLIMIT_MEMLOCK on many kernels: what fits of the ring
-// may leave no room for the pool, so both are tried with each size.
-int UringDriver::SetupRing(uint32_t submission, uint32_t completion) {
-  // COOP_TASKRUN spares the interrupt on every completion and TASKRUN_FLAG says when there is work
-  // to run (both 5.19); SINGLE_ISSUER (6.0) spares locking. DEFER_TASKRUN is not among them: a
-  // libuv loop that sleeps on the ring's descriptor is not woken by deferred work.
-  const unsigned wanted =
-      (options_.disable & kCoopTaskrun ? 0
-                                       : IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG) |
-      (options_.disable & kSingleIssuer ? 0 : IORING_SETUP_SINGLE_ISSUER);
-  const unsigned ladder[] = {wanted, wanted & ~IORING_SETUP_SINGLE_ISSUER, 0};
-  size_t step = 0;
-  for (;;) {
-    io_uring_params params = {};
-    params.flags = ladder[step] | IORING_SETUP_CQSIZE | IORING_SETUP_CLAMP;
-    params.cq_entries = completion;
-    const int error = io_uring_queue_init_params(submission, &ring_, &params);
-    if (error == 0) {
-      // Without it (before 5.5) the kernel drops completions when the queue is full.
-      if ((params.features & IORING_FEAT_NODROP) == 0) {
-        io_uring_queue_exit(&ring_);
-        return -EOPNOTSUPP;
-      }
-      counters_.submission_entries = params.sq_entries;
-      counters_.completion_entries = params.cq_entries;
-      if (params.flags & IORING_SETUP_COOP_TASKRUN) features_ |= kCoopTaskrun;
-      if (params.flags & IORING_SETUP_SINGLE_ISSUER) features_ |= kSingleIssuer;
-      // Both came with 6.0, and only the set-up flag says so before the first use.
-      if (step == 0) features_ |= kMultishotReceive;
-      return 0;
-    }
-    if (error != -EINVAL || step + 1 == std::size(ladder)) return error;
-    ++step;
-  }
-}
-
 int UringDriver::SetupPool() {
   const uint32_t bytes = (options_.pool_bytes + kIncrementalBufferBytes - 1) /
                          kIncrementalBufferBytes * kIncrementalBufferBytes;
@@ -110,37 +73,12 @@ int UringDriver::SetupPool() {
   return reserve_.Setup(&ring_, pool_, reserve, false);
 }
 
-int UringDriver::SetupRingAndPool(uint32_t submission, uint32_t completion) {
-  features_ = 0;
-  int error = SetupRing(submission, completion);
-  if (error != 0) return error;
-  error = SetupPool();
-  if (error != 0) io_uring_queue_exit(&ring_);
-  return error;
-}
-
 int UringDriver::Setup() {
   if (options_.disable & kBufferRing) return -EOPNOTSUPP;
-  uint32_t submission = std::max(options_.submission_entries, kSubmissionFloor);
-  uint32_t completion = std::max(options_.completion_entries, submission);
-  int error = SetupRingAndPool(submission, completion);
-  while (error == -ENOMEM && (submission > kSubmissionFloor || completion > kCompletionFloor)) {
-    // The memory of a ring that was closed (the probe's, the last attempt's) is given back by a
-    // kernel worker, a moment later.
-    usleep(kGiveBackUs);
-    submission = std::max(submission / 2, kSubmissionFloor);
-    completion = std::max({completion / 2, kCompletionFloor, submission});
-    error = SetupRingAndPool(submission, completion);
-  }
-  if (error != 0) return error;
-  // A forked child would share the rings' pages.
-  io_uring_ring_dontfork(&ring_);
-  // Both came with 5.19.
-  features_ |= kBufferRing | kMultishotAccept;
-  features_ &= ~options_.disable;
-  // Spares a descriptor look-up per enter (5.18); works without.
-  io_uring_register_ring_fd(&ring_);
-  return 0;
+  const int error = OpenRing(&ring_, options_, &features_, [this] { return SetupPool(); });
+  counters_.submission_entries = ring_.sq.ring_entries;
+  counters_.completion_entries = ring_.cq.ring_entries;
+  return error;
 }
 
 // --- submission ---
@@ -405,13 +343,7 @@ int UringDriver::Drain() {
   return static_cast<int>(in_kernel_);
 }
 
-void UringDriver::Teardown(bool keep_mapped) {
-  if (!keep_mapped) return io_uring_queue_exit(&ring_);
-  // Closing the descriptor ends nothing at once: the kernel may go on writing to the rings and to
-  // our memory.
-  io_uring_unregister_ring_fd(&ring_);
-  close(ring_.ring_fd);
-}
+void UringDriver::Teardown(bool keep_mapped) { CloseRing(&ring_, keep_mapped); }
 
 void UringDriver::FillStats(Counters* counters) { counters->features = features_; }
 

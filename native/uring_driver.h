@@ -52,8 +52,6 @@ class UringDriver final : public Driver {
     uint32_t end = 0;
   };
 
-  int SetupRingAndPool(uint32_t submission, uint32_t completion);
-  int SetupRing(uint32_t submission, uint32_t completion);
   int SetupPool();
   io_uring_sqe* NextEntry();
   void Track(io_uring_sqe* sqe, const Slot& slot, int32_t op);

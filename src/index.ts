@@ -6,15 +6,10 @@
  * As with node:net, every export may be replaced by who has to (instrumentation does): they are plain properties.
  */
 import * as nodeNet from 'node:net'
-import { installHandOver } from './adapters/hand-over'
 import * as server from './adapters/net-server'
 import * as socket from './adapters/net-socket'
 import { driver as presented } from './adapters/presented-driver'
-import { installTlsMembers } from './adapters/tls-client'
 import * as namespace from './namespace'
-
-installHandOver()
-installTlsMembers()
 
 export const driver = presented
 export const attach = server.attach

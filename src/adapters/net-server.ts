@@ -1,16 +1,13 @@
 /**
  * `Server extends net.Server`, and attach(), which puts any server built on net.Server (http, https, http2, tls) on the
- * active driver. Replaces one thing: where the listening handle comes from. What cannot be opened on the driver is left
- * to net.js, whose own attempt then succeeds or gives Node's own error.
+ * active driver. Replaces one thing: what is done with the handle of an accepted connection. Listening and accepting are
+ * Node's own.
  */
 import { channel } from 'node:diagnostics_channel'
 import * as net from 'node:net'
-import { internals } from './node-internals'
+import { graftAccepted } from './handle-members'
 import { Socket, inherit } from './net-socket'
-import { adoptConnection, adoptServer, isClusterWorker, isShared } from './cluster-worker'
-import { PipeServerHandle, ServerHandle, TcpServerHandle } from './server-handle'
-import type { OnConnection } from './server-handle'
-import { driver } from './socket-driver'
+import { stock } from './stock'
 
 /** net.js's setupListenHandle; a path has port -1 and addressType -1. */
 type Listen2 = (
@@ -40,64 +37,45 @@ interface ServerInternals extends net.Server {
 /** net.js's listen, where the handle comes from. */
 const base = (net.Server.prototype as ServerInternals)._listen2
 
-/** For servers of a program that was never told: what they accept are net.Sockets, which are on the driver themselves. */
+type OnConnection = (this: object, status: number, accepted?: object) => void
+
+interface Listening {
+  onconnection?: OnConnection
+}
+
+/** For servers of a program that was never told: what they accept are net.Sockets. */
 const listenEverywhere: Listen2 = function (...args) {
-  listen2(this as ServerInternals, args)
-  const handle = (this as ServerInternals)._handle
-  if (isShared(handle))
-    connectThrough(handle, (through, nodes, ...args) => nodes.apply(through, args))
+  base.apply(this, args)
+  connectThrough(this as ServerInternals, (through, nodes, status, accepted) => {
+    if (accepted !== undefined) graftAccepted(accepted)
+    nodes.call(through, status, accepted)
+  })
 }
 
 /** For servers that were put on the driver: what they accept are this package's Sockets. */
 const listenOnDriver: Listen2 = function (...args) {
   const server = this as ServerInternals
-  listen2(server, args)
-  const handle = server._handle
-  if (!(handle instanceof ServerHandle) && !isShared(handle)) return
-  connectThrough(handle, (through, nodes, status, accepted) => {
+  base.apply(server, args)
+  connectThrough(server, (through, nodes, status, accepted) => {
     if (status !== 0 || accepted === undefined) return nodes.call(through, status, accepted)
     const mayDrop = server.maxConnections != null || server.blockList !== undefined
     if (mayDrop && isDropped(server, accepted, nodes)) return
+    graftAccepted(accepted)
     connected(server, accepted)
   })
 }
 
-/** net.js's own, after the handle was put in place. A descriptor and a handle that the program gives stay libuv's. */
-function listen2(server: ServerInternals, args: Parameters<Listen2>): void {
-  const [address, port, addressType, backlog, fd, flags] = args
-  const made =
-    server._handle === null && typeof fd !== 'number'
-      ? createHandle(address, port ?? 0, addressType ?? 4, flags ?? 0)
-      : undefined
-  if (made !== undefined) {
-    server._handle = made.handle
-    base.call(server, made.address, port, made.addressType, backlog, fd, flags)
-    return
-  }
-  if (server._handle !== null && isClusterWorker()) {
-    const sent = server._handle as Record<symbol, unknown>
-    server._handle = adoptServer(sent) ?? sent
-    // By which a worker that disconnects finds the server to close.
-    sent[internals.owner] = server
-  }
-  base.call(server, ...args)
-}
-
-interface Listening {
-  onconnection: OnConnection | undefined
-}
-
-type Nodes = (this: object, status: number, accepted?: object) => void
-
-/** Gives what `handle` accepts to `accept`, with the handle and net.js's own onconnection before it. */
+/** Gives what the server's handle accepts to `accept`, with the handle and net.js's own onconnection before it. */
 function connectThrough(
-  handle: Listening,
-  accept: (through: object, nodes: Nodes, status: number, accepted?: object) => void,
+  server: ServerInternals,
+  accept: (through: object, nodes: OnConnection, status: number, accepted?: object) => void,
 ): void {
-  const nodes = handle.onconnection as Nodes
-  handle.onconnection = function (this: ServerHandle, status, accepted) {
-    const ours = accepted === undefined ? undefined : (adoptConnection(accepted) ?? accepted)
-    accept(this, nodes, status, ours)
+  // None when listening has failed. A cluster worker's may stand for a listening socket of the primary's.
+  const handle = server._handle as Listening | null
+  const nodes = handle?.onconnection
+  if (typeof nodes !== 'function') return
+  handle!.onconnection = function (status, accepted) {
+    accept(this, nodes, status, accepted)
   }
 }
 
@@ -105,7 +83,7 @@ function connectThrough(
  * Whether net.js drops the connection, by the rules that its version has for maxConnections and block lists. It is asked to
  * take it, for a server that stops it where it would make the socket; what it drops, it has closed and told of.
  */
-function isDropped(server: ServerInternals, accepted: object, nodes: Nodes): boolean {
+function isDropped(server: ServerInternals, accepted: object, nodes: OnConnection): boolean {
   const taken = {}
   const asked = Object.create(server, {
     // The first thing it wants to know for the socket's constructor.
@@ -117,7 +95,7 @@ function isDropped(server: ServerInternals, accepted: object, nodes: Nodes): boo
     emit: { value: server.emit.bind(server) },
   }) as object
   try {
-    nodes.call({ [internals.owner]: asked }, 0, accepted)
+    nodes.call({ [stock!.owner]: asked }, 0, accepted)
     return true
   } catch (error) {
     if (error !== taken) throw error
@@ -145,36 +123,6 @@ function connected(server: ServerInternals, handle: object): void {
   socket._server = server
   server.emit('connection', socket)
   if (serverSocketChannel.hasSubscribers) serverSocketChannel.publish({ socket })
-}
-
-interface Made {
-  handle: ServerHandle
-  address: string | null
-  addressType: number | null
-}
-
-/** Undefined when the handle cannot be made here: net.js's own attempt tells why, or succeeds. */
-function createHandle(
-  address: string | null,
-  port: number,
-  addressType: number,
-  flags: number,
-): Made | undefined {
-  if (driver === undefined) return undefined
-  if (port === -1 && addressType === -1) {
-    const handle = PipeServerHandle.create(driver, address ?? '')
-    return typeof handle === 'object' ? { handle, address, addressType } : undefined
-  }
-  if (address) {
-    const family = addressType === 6 ? 6 : 4
-    const handle = TcpServerHandle.create(driver, family, address, port, flags)
-    return typeof handle === 'object' ? { handle, address, addressType } : undefined
-  }
-  // As net.js does: all of IPv6, which takes IPv4 as well, or all of IPv4.
-  const all = TcpServerHandle.create(driver, 6, '::', port, flags)
-  if (typeof all === 'object') return { handle: all, address: '::', addressType: 6 }
-  const all4 = TcpServerHandle.create(driver, 4, '0.0.0.0', port, flags)
-  return typeof all4 === 'object' ? { handle: all4, address: '0.0.0.0', addressType: 4 } : undefined
 }
 
 type Listener = (socket: net.Socket) => void
@@ -247,7 +195,7 @@ export function listen<S extends net.Server>(server: S, ...args: unknown[]): S {
 
 /** From now on every server of this thread that is built on net.Server listens on the active driver, if there is one. */
 export function installServerMembers(): void {
-  if (driver === undefined) return
+  if (stock === undefined) return
   Object.defineProperty(net.Server.prototype, '_listen2', {
     value: listenEverywhere,
     writable: true,

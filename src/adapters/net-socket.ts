@@ -4,7 +4,18 @@
  */
 import { channel } from 'node:diagnostics_channel'
 import net from 'node:net'
-import { installSocketMembers, normalizeArgs } from './socket-members'
+import { installHandleMembers } from './handle-members'
+import { installSocketMembers } from './socket-members'
+
+interface ConnectArguments {
+  0: net.NetConnectOpts & { timeout?: number }
+  1: (() => void) | null
+}
+
+/** net.connect's arguments in net.js's normal form. */
+const { _normalizeArgs: normalizeArgs } = net as unknown as {
+  _normalizeArgs(args: unknown[]): ConnectArguments
+}
 
 function construct(this: unknown, options?: net.SocketConstructorOpts): net.Socket | undefined {
   if (!(this instanceof Socket)) return new Socket(options)
@@ -15,6 +26,7 @@ Object.defineProperty(construct, 'name', { value: 'Socket' })
 
 export type Socket = net.Socket
 export const Socket = inherit(construct, net.Socket)
+installHandleMembers()
 installSocketMembers(Socket.prototype)
 
 /** Makes `construct` a constructor derived from Node's. */

@@ -4,11 +4,29 @@
  */
 import { driver as active } from '../core/active'
 import { UringError } from '../core/errors'
-import { missing } from './node-internals'
+import { missing, stock } from './stock'
 
-export const driver: typeof active = missing === undefined ? active : passThrough(missing)
+type Presented = typeof active
+type Stats = ReturnType<Presented['stats']>
 
-function passThrough({ message }: Error): typeof active {
+export const driver: Presented = missing === undefined ? withSockets() : passThrough(missing)
+
+function withSockets(): Presented {
+  return stock === undefined
+    ? active
+    : { ...active, stats: () => sum(active.stats(), stock!.engine.stats()) }
+}
+
+/** What the low-level API and the sockets have done together. */
+function sum(one: Stats, other: Stats): Stats {
+  const result: Record<string, unknown> = { ...one }
+  for (const [name, value] of Object.entries(other)) {
+    if (typeof value === 'number') result[name] = value + ((result[name] as number) ?? 0)
+  }
+  return result as Stats
+}
+
+function passThrough({ message }: Error): Presented {
   const wish = process.env['URING_NET_DRIVER'] ?? 'auto'
   if (wish === 'uring' || wish === 'epoll') {
     throw new UringError(

@@ -3,14 +3,13 @@
  * export; owns the order in which that is done.
  */
 import net from 'node:net'
-import { installHandOver } from './hand-over'
+import { installHandleMembers, takeAllSockets } from './handle-members'
 import { installServerMembers } from './net-server'
 import { installSocketMembers } from './socket-members'
-import { takeTlsClients } from './tls-client'
 
 export function takeWholeThread(): void {
+  takeAllSockets()
+  installHandleMembers()
   installSocketMembers(net.Socket.prototype)
   installServerMembers()
-  takeTlsClients()
-  installHandOver()
 }

@@ -146,6 +146,8 @@ export interface NativeOptions {
   batchSize: number
   /** Endpoints that may exist at one time; more are refused with -ENFILE. At most 1 << SLOT_BITS. */
   endpointsMax: number
+  /** Microseconds that a gathered write may wait for others (stream engine). 1 to 1000000. */
+  gatherUs: number
   /** Bytes that sendNow may hold in heap blocks at one time; more is refused with -ENOBUFS. */
   heapBytesMax: number
   /** Feature bits (as in Probe) to leave unused, for tests of the degraded paths. */
@@ -250,6 +252,61 @@ export interface NativeDriver {
   close(): number
 }
 
+/** Words of NativeStreamEngine.pieces and .entries. */
+export const PIECE_HEADER_WORDS = 4
+export const PIECE_WORDS = 4
+export const PIECE_ENDS = 1 << 30
+export const ENTRY_HEADER_WORDS = 4
+export const ENTRY_WORDS = 3
+
+/**
+ * Receives and sends below libuv's own handles. A stream is named by an id; the handle and its descriptor stay Node's, and
+ * whoever closes it detaches the stream first. Numbers that name no stream are refused with -EBADF.
+ */
+export interface NativeStreamEngine {
+  /**
+   * A batch: word 0 how many pieces, word 1 the cursor, which dispatch moves before it runs a callback. Piece i:
+   * [id, result, offset, next]. result > 0: bytes at `offset` of the pool, there until dispatch returns; 0: end of the
+   * stream; -errno. `next`: index of the stream's next piece in this batch, or 0, plus
+   * PIECE_ENDS when the stream is known to end behind it. An `offset` below 0: a send that had been
+   * told as done has failed.
+   */
+  readonly pieces: ArrayBuffer
+  readonly pool: ArrayBuffer
+  /**
+   * Gathered writes: word 0 how many, word 1 at how many to flush, word 2 writes in this turn of the loop (below 0: none may
+   * be gathered now), word 3 how many of the bytes are used. Entry i: [id, offset, length].
+   */
+  readonly entries: ArrayBuffer
+  /** The bytes of the gathered writes. */
+  readonly bytes: ArrayBuffer
+  /** The stream of the handle with this descriptor. An id or -errno. */
+  attach(fd: number, isUnix: number): number
+  /** Sends what is gathered, stops receiving, forgets the stream. Answers as disarm. */
+  detach(id: number): Uint8Array | number
+  /** From the end of this turn on what arrives is received. 0 or -errno. */
+  arm(id: number): number
+  /** Nothing is received any more. What had arrived and is in no batch yet; if that is nothing: 0, 1 after the end, or -errno. */
+  disarm(id: number): Uint8Array | number
+  /** A piece with result -EAGAIN comes with the next batch. */
+  wake(id: number): number
+  /** The connection is reset when it is closed. */
+  resetOnClose(id: number): number
+  /** Bytes that the kernel certainly has room for, or -errno. */
+  room(id: number): number
+  /** The first write is gathered: it waits NativeOptions.gatherUs at most. 0 or -errno. */
+  begin(): number
+  /** Sends what is gathered, without waiting. */
+  flush(): void
+  /** Sends `length` of the bytes at once. How many the kernel took, or -errno. */
+  send(id: number, offset: number, length: number): number
+  /** Whether the engine keeps the event loop alive: 1 or 0. */
+  setRef(on: number): void
+  stats(): NativeStats
+  /** Ends it; no further dispatch. The number of receives that would not end. */
+  close(): number
+}
+
 export interface NativeStats {
   /** Endpoints that exist. */
   endpoints: number
@@ -279,7 +336,8 @@ export interface NativeStats {
   features: string[]
 }
 
-export interface Binding {
+/** What a Driver needs of the addon. */
+export interface DriverBinding {
   contractVersion: number
   /** Asks the kernel; costs a few system calls, keeps nothing. */
   probe(): Probe
@@ -311,6 +369,20 @@ export interface Binding {
   setBufferBytes(fd: number, send: number, receive: number): number
   /** The native side's own values of the constants in this file, by name. */
   constants: Record<string, number> & { features: string[] }
+}
+
+/** The addon. */
+export interface Binding extends DriverBinding {
+  /**
+   * Makes a stream engine on the calling thread's event loop: it, -errno, or what is not as expected in this libuv.
+   */
+  createEngine(
+    kind: DriverKind,
+    options: NativeOptions,
+    dispatch: () => number,
+  ): NativeStreamEngine | number | string
+  /** Reports an exception as one that nobody caught, in the async context of now. */
+  report(error: unknown): void
 }
 
 /** Where the addon may lie, from src/core or dist/core alike. */

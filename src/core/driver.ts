@@ -3,7 +3,7 @@
  * of endpoints, the send arena and the count of what keeps the event loop alive. It never interprets a result.
  */
 import { closeSync } from 'node:fs'
-import type { Binding, DriverKind, NativeDriver, NativeOptions, NativeStats } from './binding'
+import type { DriverBinding, DriverKind, NativeDriver, NativeOptions, NativeStats } from './binding'
 import {
   COMMAND_HEADER_WORDS,
   COMMAND_WORDS,
@@ -50,6 +50,7 @@ export const defaultOptions: NativeOptions = {
   commandCapacity: 1024,
   batchSize: 256,
   endpointsMax: 1 << 17,
+  gatherUs: 100,
   heapBytesMax: 1 << 30,
   disable: 0,
 }
@@ -61,7 +62,7 @@ export class Driver {
   /** The receive pool; see the contract in binding.ts for how long its bytes are valid. */
   readonly pool: Buffer
 
-  readonly #binding: Binding
+  readonly #binding: DriverBinding
   readonly #commands: Int32Array
   readonly #completions: Int32Array
   readonly #capacity: number
@@ -81,7 +82,7 @@ export class Driver {
   readonly #deferred: (() => void)[] = []
 
   /** Makes a driver on this thread's event loop. Throws a system error when the kernel refuses. */
-  constructor(binding: Binding, kind: DriverKind, options: Partial<NativeOptions> = {}) {
+  constructor(binding: DriverBinding, kind: DriverKind, options: Partial<NativeOptions> = {}) {
     const all = { ...defaultOptions, ...options }
     // Without the means to run ticks between completions, each gets a batch of its own: right, and slower.
     if (runTicks === undefined) all.batchSize = 1

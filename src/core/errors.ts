@@ -66,6 +66,7 @@ export function invariant(holds: boolean, what: string): asserts holds {
 
 /** -errno values that the core itself tells apart (Linux numbering, errno(3)). */
 export const Errno = {
+  EAGAIN: -11,
   ENOBUFS: -105,
   ECANCELED: -125,
   EPIPE: -32,

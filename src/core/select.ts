@@ -17,6 +17,8 @@ export interface Selection {
   readonly driver: Driver | undefined
   /** What the kernel offers, unless the addon could not be loaded. */
   readonly probe: Probe | undefined
+  /** The addon, unless it could not be loaded. */
+  readonly binding?: Binding
 }
 
 const names = ['auto', 'uring', 'epoll', 'node'] as const
@@ -54,7 +56,7 @@ export function selectDriver(
       try {
         const driver = new Driver(binding, 'uring', options)
         const reason = asked ?? `the kernel (${probe.kernel}) offers io_uring`
-        return { name: 'uring', reason, driver, probe }
+        return { name: 'uring', reason, driver, probe, binding }
       } catch (error) {
         uringReason = `the ring could not be set up: ${(error as Error).message}`
       }
@@ -63,7 +65,13 @@ export function selectDriver(
   }
   try {
     const driver = new Driver(binding, 'epoll', options)
-    return { name: 'epoll', reason: asked ?? `io_uring is not used: ${uringReason}`, driver, probe }
+    return {
+      name: 'epoll',
+      reason: asked ?? `io_uring is not used: ${uringReason}`,
+      driver,
+      probe,
+      binding,
+    }
   } catch (error) {
     return refuse(wish, (error as Error).message, probe)
   }

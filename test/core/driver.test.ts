@@ -1,7 +1,7 @@
 /** The driver: the command queue, batches, and completions for nobody. */
 import { Acceptor } from '../../src/core/acceptor'
 import { Op } from '../../src/core/binding'
-import type { Binding } from '../../src/core/binding'
+import type { DriverBinding } from '../../src/core/binding'
 import { Channel } from '../../src/core/channel'
 import { Driver } from '../../src/core/driver'
 import type { Endpoint } from '../../src/core/driver'
@@ -35,7 +35,7 @@ describe('commands', () => {
 
   test('a kernel that refuses the driver is a system error', () => {
     const kernel = new ScriptedKernel()
-    jest.spyOn(kernel as Binding, 'createDriver').mockReturnValue(errno('EPERM'))
+    jest.spyOn(kernel as DriverBinding, 'createDriver').mockReturnValue(errno('EPERM'))
     expect(() => new Driver(kernel, 'uring')).toThrow(
       expect.objectContaining({ code: 'EPERM', syscall: 'io_uring_setup', errno: errno('EPERM') }),
     )

@@ -1,5 +1,5 @@
 /**
- * The kernel as a script: `Binding` and `NativeDriver` of src/core/binding.ts over plain ArrayBuffers, with no socket
+ * The kernel as a script: `DriverBinding` and `NativeDriver` of src/core/binding.ts over plain ArrayBuffers, with no socket
  * and no timing of its own. The test sees every command, decides what completes, when, and how falsely. Owns the model
  * of what is in flight and holds the TypeScript side to the contract on every command; it never lets a breach pass, and
  * it never repairs one.
@@ -18,7 +18,7 @@ import {
   SLOT_BITS,
 } from '../../src/core/binding'
 import type {
-  Binding,
+  DriverBinding,
   DriverKind,
   NativeDriver,
   NativeOptions,
@@ -100,9 +100,9 @@ function firstOf(batch: readonly Posted[]): number {
   return other < 0 ? batch.length : other
 }
 
-export class ScriptedKernel implements Binding, NativeDriver {
+export class ScriptedKernel implements DriverBinding, NativeDriver {
   readonly contractVersion = CONTRACT_VERSION
-  readonly constants = { features: [] as string[] } as unknown as Binding['constants']
+  readonly constants = { features: [] as string[] } as unknown as DriverBinding['constants']
   /** Every command taken so far, in order. */
   readonly log: Command[] = []
   /** Breaches of the contract by the TypeScript side. Has to stay empty. */
@@ -153,7 +153,7 @@ export class ScriptedKernel implements Binding, NativeDriver {
   /** Weak, as memory of native's: who drops a view is not known here. */
   #views = new WeakMap<ArrayBuffer, number>()
 
-  // --- Binding --------------------------------------------------------------------------------------------------
+  // --- DriverBinding --------------------------------------------------------------------------------------------------
 
   probe(): Probe {
     throw new Error('the scripted kernel is not probed')

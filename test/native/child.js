@@ -24,6 +24,7 @@ const options = {
   commandCapacity: 512,
   batchSize: 64,
   endpointsMax: 4096,
+  gatherUs: 100,
   heapBytesMax: 64 * mebibyte,
   disable: 0,
 }

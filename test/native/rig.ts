@@ -47,6 +47,7 @@ export const options: NativeOptions = {
   commandCapacity: 512,
   batchSize: 64,
   endpointsMax: 4096,
+  gatherUs: 100,
   heapBytesMax: 64 << 20,
   disable: 0,
 }

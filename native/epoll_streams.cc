@@ -1,0 +1,142 @@
+// The epoll backend of the stream engine: libuv's own readiness tells when to receive, and a plain
+// system call sends for each socket. What libuv does with a stream that it reads (references, ends,
+// errors) it does here, too.
+#include <uv.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <vector>
+
+#include "driver.h"
+#include "stream_backend.h"
+
+namespace uring_net {
+
+namespace {
+
+// What libuv reads at a time, and what one stream brings in one turn of the loop at most.
+constexpr uint32_t kReadBytes = 64 * 1024;
+
+class EpollStreams;
+
+// libuv's callbacks are told a handle, whose data is Node's: whose it is follows from its
+// descriptor.
+struct Reader {
+  EpollStreams* backend = nullptr;
+  int32_t id = 0;
+};
+thread_local std::vector<Reader> readers;
+
+class EpollStreams final : public StreamBackend {
+ public:
+  int Setup(StreamHost* host, const Options& options) override {
+    host_ = host;
+    pool_ = Region::Map(std::max(options.pool_bytes, kReadBytes));
+    return pool_ ? 0 : -ENOMEM;
+  }
+  int poll_descriptor() const override { return -1; }
+  const std::shared_ptr<Region>& pool() const override { return pool_; }
+  int Arm(Stream& stream) override;
+  void Disarm(Stream& stream) override;
+  void Submit() override {}
+  void Reap() override {}
+  void SendAll(std::span<SendOp> ops) override { SendPlainly(ops); }
+  void Recycle(uint64_t delivered) override {
+    if (delivered == host_->arrived()) used_ = 0;
+  }
+  bool HasUnannouncedWork() const override { return false; }
+  int Drain() override;
+  void Teardown(bool) override {}
+
+ private:
+  static void OnAlloc(uv_handle_t* handle, size_t suggested, uv_buf_t* buffer);
+  static void OnRead(uv_stream_t* handle, ssize_t count, const uv_buf_t* buffer);
+  void Alloc(Stream& stream, uv_buf_t* buffer);
+  void Read(Stream& stream, ssize_t count, const uv_buf_t* buffer);
+  static Reader& ReaderOf(int fd);
+
+  StreamHost* host_ = nullptr;
+  std::shared_ptr<Region> pool_;
+  uint32_t used_ = 0;
+};
+
+Reader& EpollStreams::ReaderOf(int fd) {
+  if (static_cast<size_t>(fd) >= readers.size()) readers.resize(static_cast<size_t>(fd) + 64);
+  return readers[static_cast<size_t>(fd)];
+}
+
+int EpollStreams::Arm(Stream& stream) {
+  const int error = uv_read_start(stream.handle, OnAlloc, OnRead);
+  if (error != 0) return error;
+  stream.armed = true;
+  ReaderOf(stream.fd) = {this, stream.id};
+  return 0;
+}
+
+void EpollStreams::Disarm(Stream& stream) {
+  stream.armed = false;
+  ReaderOf(stream.fd) = {};
+  uv_read_stop(stream.handle);
+}
+
+void EpollStreams::OnAlloc(uv_handle_t* handle, size_t, uv_buf_t* buffer) {
+  // None: the read is told of ENOBUFS, and tried again in the loop's next turn.
+  *buffer = uv_buf_init(nullptr, 0);
+  int fd;
+  if (uv_fileno(handle, &fd) != 0) return;
+  const Reader reader = ReaderOf(fd);
+  if (reader.backend == nullptr) return;
+  Stream* stream = reader.backend->host_->FindStreamById(reader.id);
+  if (stream != nullptr) reader.backend->Alloc(*stream, buffer);
+}
+
+void EpollStreams::Alloc(Stream& stream, uv_buf_t* buffer) {
+  const uint32_t left = static_cast<uint32_t>(pool_->size()) - used_;
+  if (stream.read_turn != host_->turn()) {
+    stream.read_turn = host_->turn();
+    stream.read_bytes = 0;
+  }
+  // A pool with little left counts as used up: what the peer wrote at once is not to be cut there.
+  if (stream.read_bytes >= kReadBytes || left < std::min<size_t>(kReadBytes, pool_->size() / 4))
+    return;
+  *buffer = uv_buf_init(reinterpret_cast<char*>(pool_->data()) + used_,
+                        std::min(left, kReadBytes - stream.read_bytes));
+}
+
+void EpollStreams::OnRead(uv_stream_t* handle, ssize_t count, const uv_buf_t* buffer) {
+  int fd;
+  if (count == 0 || count == UV_ENOBUFS) return;
+  if (uv_fileno(reinterpret_cast<uv_handle_t*>(handle), &fd) != 0) return;
+  const Reader reader = ReaderOf(fd);
+  if (reader.backend == nullptr) return;
+  Stream* stream = reader.backend->host_->FindStreamById(reader.id);
+  if (stream != nullptr) reader.backend->Read(*stream, count, buffer);
+}
+
+// Lifetime: the bytes stay in the pool until Recycle().
+void EpollStreams::Read(Stream& stream, ssize_t count, const uv_buf_t* buffer) {
+  if (count < 0) {
+    Disarm(stream);
+    return host_->OnArrived(stream, count == UV_EOF ? 0 : static_cast<int32_t>(count), 0);
+  }
+  const uint32_t bytes = static_cast<uint32_t>(count);
+  const auto* start = reinterpret_cast<const uint8_t*>(buffer->base);
+  used_ += (bytes + 7) & ~7u;
+  stream.read_bytes += bytes;
+  host_->OnArrived(stream, static_cast<int32_t>(bytes),
+                   static_cast<uint32_t>(start - pool_->data()));
+}
+
+int EpollStreams::Drain() {
+  for (Reader& reader : readers) {
+    if (reader.backend != this) continue;
+    if (Stream* stream = host_->FindStreamById(reader.id)) Disarm(*stream);
+  }
+  return 0;
+}
+
+}  // namespace
+
+std::unique_ptr<StreamBackend> MakeEpollStreams() { return std::make_unique<EpollStreams>(); }
+
+}  // namespace uring_net

@@ -1,0 +1,440 @@
+// Sockets of Node's, received for and sent from by us; see stream_engine.h.
+#include "stream_engine.h"
+
+#include <linux/sock_diag.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "libuv_stream.h"
+#include "socket_calls.h"
+
+namespace uring_net {
+
+namespace {
+
+constexpr int kBatchesPerPoll = 4;
+// A completion that says that a send failed has this for its offset.
+constexpr uint32_t kSendFailed = 0xffffffff;
+// What a small segment costs the kernel beyond its bytes (SKB_TRUESIZE), generously.
+constexpr int64_t kSegmentCost = 2304;
+
+void OnIdle(uv_idle_t*) {}
+
+Stream* FindForBatch(void* host, int32_t id) {
+  return static_cast<StreamEngine*>(host)->FindStreamById(id);
+}
+
+template <typename Handle>
+uv_handle_t* AsHandle(Handle* handle) {
+  return reinterpret_cast<uv_handle_t*>(handle);
+}
+
+}  // namespace
+
+StreamEngine::StreamEngine(napi_env env, StreamEngineOwner* owner, const Options& options,
+                           std::unique_ptr<StreamBackend> backend)
+    : env_(env),
+      owner_(owner),
+      options_(options),
+      backend_(std::move(backend)),
+      batch_(this, FindForBatch, options.gather_us),
+      js_(env) {}
+
+StreamEngine::~StreamEngine() { URING_CHECK(handles_open_ == 0 && !stuck()); }
+
+int StreamEngine::Start(uv_loop_t* loop, napi_value dispatch) {
+  loop_ = loop;
+  pieces_region_ =
+      Region::Map((kHeaderWords + kPieceWords * options_.batch_size) * sizeof(int32_t));
+  if (!pieces_region_ || !batch_.Map()) return -ENOMEM;
+  pieces_ = reinterpret_cast<int32_t*>(pieces_region_->data());
+  int error = backend_->Setup(this, options_);
+  if (error != 0) return error;
+  has_poll_ = backend_->poll_descriptor() != -1;
+  if (has_poll_) error = uv_poll_init(loop, &poll_, backend_->poll_descriptor());
+  if (error == 0 && !js_.Init(dispatch)) error = -ENOMEM;
+  if (error != 0) {
+    backend_->Teardown(false);
+    return error;
+  }
+  uv_prepare_init(loop, &prepare_);
+  uv_check_init(loop, &check_);
+  uv_idle_init(loop, &idle_);
+  handles_open_ = has_poll_ ? 4 : 3;
+  prepare_.data = check_.data = idle_.data = poll_.data = this;
+  uv_unref(AsHandle(&prepare_));
+  uv_unref(AsHandle(&check_));
+  uv_unref(AsHandle(&idle_));
+  if (has_poll_) {
+    uv_unref(AsHandle(&poll_));
+    uv_poll_start(&poll_, UV_READABLE, OnPoll);
+  }
+  uv_prepare_start(&prepare_, OnPrepare);
+  uv_check_start(&check_, OnCheck);
+  return 0;
+}
+
+napi_value StreamEngine::MakeBuffer(Buffer which) {
+  const std::shared_ptr<Region>* regions[] = {&pieces_region_, &backend_->pool(), &batch_.entries(),
+                                              &batch_.bytes()};
+  napi_value view = MakeView(env_, *regions[which], 0, (*regions[which])->size());
+  if (view == nullptr) return nullptr;
+  if (napi_create_reference(env_, view, 1, &buffers_[which]) != napi_ok) return nullptr;
+  return view;
+}
+
+void StreamEngine::SetRef(bool on) {
+  if (closed_ || !has_poll_) return;
+  on ? uv_ref(AsHandle(&poll_)) : uv_unref(AsHandle(&poll_));
+}
+
+Counters StreamEngine::Stats() const {
+  Counters counters = counters_;
+  counters.endpoints = live_;
+  backend_->FillStats(&counters);
+  return counters;
+}
+
+// --- the table ---
+
+Stream* StreamEngine::FindStreamById(int32_t id) {
+  const uint32_t index = static_cast<uint32_t>(id) & kIndexMask;
+  if (id <= 0 || index >= streams_.size()) return nullptr;
+  Stream* stream = streams_[index].get();
+  return stream->id == id ? stream : nullptr;
+}
+
+int32_t StreamEngine::Attach(int32_t fd, bool is_unix) {
+  if (closed_) return -EBADF;
+  uv_stream_t* handle = FindStream(loop_, fd);
+  if (handle == nullptr) return -ENOENT;
+  const std::lock_guard<std::mutex> lock(batch_.mutex());
+  uint32_t index;
+  if (!free_.empty()) {
+    index = free_.front();
+    free_.pop_front();
+  } else if (streams_.size() < options_.endpoints_max) {
+    index = static_cast<uint32_t>(streams_.size());
+    streams_.push_back(std::make_unique<Stream>());
+    generations_.push_back(0);
+  } else {
+    return -ENFILE;
+  }
+  const uint32_t generation = generations_[index] = generations_[index] % kGenerationMax + 1;
+  Stream& stream = *streams_[index];
+  stream = Stream();
+  stream.id = static_cast<int32_t>(generation << kSlotBits | index);
+  stream.fd = fd;
+  stream.handle = handle;
+  stream.is_unix = is_unix;
+  ++live_;
+  return stream.id;
+}
+
+int32_t StreamEngine::Detach(int32_t id, std::string* bytes) {
+  Flush();
+  const int32_t end = Disarm(id, bytes);
+  Stream* stream = FindStreamById(id);
+  if (stream == nullptr) return end;
+  const std::lock_guard<std::mutex> lock(batch_.mutex());
+  free_.push_back(static_cast<uint32_t>(id) & kIndexMask);
+  *stream = Stream();
+  --live_;
+  return end;
+}
+
+// --- receiving ---
+
+int32_t StreamEngine::Arm(int32_t id) {
+  Stream* stream = FindStreamById(id);
+  if (stream == nullptr || closed_) return -EBADF;
+  if (stream->wanted) return -EALREADY;
+  const int error = backend_->Arm(*stream);
+  if (error != 0) return error;
+  stream->wanted = true;
+  ++counters_.submissions;
+  return 0;
+}
+
+int32_t StreamEngine::Disarm(int32_t id, std::string* bytes) {
+  Stream* stream = FindStreamById(id);
+  if (stream == nullptr) return -EBADF;
+  stream->wanted = false;
+  if (!closed_ && stream->armed) backend_->Disarm(*stream);
+  int32_t end = 0;
+  if (stream->waiting > 0) TakeWaiting(*stream, bytes, &end);
+  return end;
+}
+
+int32_t StreamEngine::Wake(int32_t id) {
+  Stream* stream = FindStreamById(id);
+  if (stream == nullptr || closed_) return -EBADF;
+  wakes_.push_back({id, -EAGAIN, 0});
+  return 0;
+}
+
+int32_t StreamEngine::ResetOnClose(int32_t id) {
+  const Stream* stream = FindStreamById(id);
+  return stream == nullptr ? -EBADF : SetResetOnClose(stream->fd);
+}
+
+void StreamEngine::TakeWaiting(Stream& stream, std::string* bytes, int32_t* end) {
+  for (std::deque<Piece>* list : {&waiting_, &late_ends_}) {
+    for (Piece& piece : *list) {
+      if (piece.id != stream.id) continue;
+      if (piece.result > 0) {
+        bytes->append(reinterpret_cast<const char*>(backend_->pool()->data()) + piece.offset,
+                      static_cast<size_t>(piece.result));
+      } else {
+        *end = piece.result == 0 ? 1 : piece.result;
+      }
+      // Stays in its place: what is given back to the kernel is counted by places.
+      piece.id = 0;
+    }
+  }
+  stream.waiting = 0;
+}
+
+void StreamEngine::OnArrived(Stream& stream, int32_t result, uint32_t offset) {
+  ++arrived_;
+  if (result > 0) counters_.bytes_received += static_cast<uint32_t>(result);
+  if (result == -ENOBUFS) ++counters_.pool_exhausted;
+  waiting_.push_back({stream.id, result, offset});
+  ++stream.waiting;
+}
+
+// --- a batch ---
+
+void StreamEngine::Emit(Stream& stream, int32_t result, uint32_t offset) {
+  const uint32_t place = static_cast<uint32_t>(pieces_[0]++);
+  int32_t* words = PieceWords(place);
+  words[0] = stream.id;
+  words[1] = result;
+  words[2] = static_cast<int32_t>(offset);
+  words[3] = 0;
+  if (result <= 0) return;
+  if (stream.batch == batch_number_) PieceWords(stream.place)[3] = static_cast<int32_t>(place);
+  stream.batch = batch_number_;
+  stream.place = place;
+  stream.turn = turn_;
+}
+
+// False: nothing is to be told.
+bool StreamEngine::FillBatch() {
+  ++batch_number_;
+  pieces_[0] = pieces_[1] = 0;
+  const auto is_full = [this] { return static_cast<uint32_t>(pieces_[0]) == options_.batch_size; };
+  for (size_t left = late_ends_.size(); left > 0 && !is_full(); --left) {
+    const Piece piece = late_ends_.front();
+    late_ends_.pop_front();
+    Stream* stream = FindStreamById(piece.id);
+    if (stream == nullptr) continue;
+    if (stream->turn == turn_) {
+      late_ends_.push_back(piece);
+      continue;
+    }
+    --stream->waiting;
+    Emit(*stream, piece.result, piece.offset);
+  }
+  for (size_t left = wakes_.size(); left > 0 && !is_full(); --left) {
+    const Piece piece = wakes_.front();
+    wakes_.pop_front();
+    if (Stream* stream = FindStreamById(piece.id)) Emit(*stream, piece.result, piece.offset);
+  }
+  while (!waiting_.empty() && !is_full()) {
+    const Piece piece = waiting_.front();
+    waiting_.pop_front();
+    ++taken_;
+    Stream* stream = FindStreamById(piece.id);
+    if (stream == nullptr) continue;
+    if (piece.result <= 0 && stream->batch == batch_number_) PieceWords(stream->place)[3] |= kEnds;
+    if (piece.result <= 0 && stream->turn == turn_) {
+      late_ends_.push_back(piece);
+      continue;
+    }
+    --stream->waiting;
+    Emit(*stream, piece.result, piece.offset);
+  }
+  // A reset ends sends and receives alike: as with libuv, the receive is what tells of it.
+  while (!failed_.empty() && !is_full()) {
+    const Piece piece = failed_.back();
+    failed_.pop_back();
+    if (Stream* stream = FindStreamById(piece.id)) Emit(*stream, piece.result, piece.offset);
+  }
+  return pieces_[0] > 0;
+}
+
+void StreamEngine::Deliver() {
+  if (dispatching_ || closed_) return;
+  for (int i = 0; i < kBatchesPerPoll && !closed_; ++i) {
+    backend_->Reap();
+    if (!FillBatch()) break;
+    ++counters_.batches;
+    const int32_t count = pieces_[0];
+    counters_.completions += static_cast<uint64_t>(count);
+    // The batch array is not touched while JavaScript is in here, whatever it calls.
+    dispatching_ = true;
+    batch_.MarkTurn(count);
+    js_.Run(&pieces_[1], count);
+    dispatching_ = false;
+    if (closed_) return;
+    pieces_[0] = pieces_[1] = 0;
+    Flush();
+    backend_->Recycle(taken_);
+    if (static_cast<uint32_t>(count) < options_.batch_size) break;
+  }
+  if (!closed_) backend_->Submit();
+}
+
+// --- sending ---
+
+int32_t StreamEngine::Room(int32_t id) {
+  Stream* stream = FindStreamById(id);
+  if (stream == nullptr) return -EBADF;
+  if (stream->has_rest) {
+    if (HasQueuedWrites(stream->handle)) return 0;
+    const std::lock_guard<std::mutex> lock(batch_.mutex());
+    stream->has_rest = false;
+  }
+  // Of a peer that is gone a write has to tell.
+  pollfd peer = {stream->fd, POLLRDHUP, 0};
+  if (poll(&peer, 1, 0) != 0) return 0;
+  uint32_t info[SK_MEMINFO_VARS] = {};
+  socklen_t length = sizeof info;
+  // Linux 4.12; what the kernel itself asks for room (sk_stream_memory_free, sock_alloc_send_pskb).
+  if (getsockopt(stream->fd, SOL_SOCKET, SO_MEMINFO, info, &length) == -1) return -errno;
+  const int64_t used = info[stream->is_unix ? SK_MEMINFO_WMEM_ALLOC : SK_MEMINFO_WMEM_QUEUED];
+  const int64_t room = (static_cast<int64_t>(info[SK_MEMINFO_SNDBUF]) - used) / 2 - kSegmentCost;
+  return static_cast<int32_t>(std::clamp<int64_t>(room, 0, INT32_MAX));
+}
+
+void StreamEngine::Flush() {
+  if (closed_ || batch_.count() == 0) return;
+  ++counters_.enters;
+  for (const SendOp& op : batch_.Flush(*backend_)) Finish(op);
+}
+
+void StreamEngine::Finish(const SendOp& op) {
+  Stream& stream = *op.stream;
+  const size_t now = op.result > 0 ? static_cast<size_t>(op.result) : 0;
+  counters_.bytes_sent += now + op.sent_before;
+  if (op.result < 0 && op.result != -EAGAIN) {
+    return FailSend(stream, static_cast<int32_t>(op.result));
+  }
+  if (now == op.length) return;
+  // Rare: room was certain. Before anything else is written to the handle, libuv takes what is
+  // left.
+  std::string rest;
+  size_t skipped = now;
+  for (uint32_t i = 0; i < op.count; ++i) {
+    const size_t from = std::min(skipped, op.pieces[i].iov_len);
+    skipped -= from;
+    rest.append(static_cast<const char*>(op.pieces[i].iov_base) + from,
+                op.pieces[i].iov_len - from);
+  }
+  ++counters_.rests;
+  {
+    const std::lock_guard<std::mutex> lock(batch_.mutex());
+    stream.has_rest = true;
+  }
+  const int error = QueueRest(stream.handle, reinterpret_cast<const uint8_t*>(rest.data()),
+                              rest.size(), nullptr, nullptr);
+  if (error != 0) FailSend(stream, error);
+}
+
+void StreamEngine::FailSend(Stream& stream, int32_t error) {
+  failed_.push_back({stream.id, error, kSendFailed});
+}
+
+int32_t StreamEngine::Send(int32_t id, int32_t offset, int32_t length) {
+  const Stream* stream = FindStreamById(id);
+  if (stream == nullptr || closed_) return -EBADF;
+  if (offset < 0 || length <= 0 ||
+      static_cast<size_t>(offset) + static_cast<size_t>(length) > SendBatch::kBytes) {
+    return -EINVAL;
+  }
+  if (HasQueuedWrites(stream->handle)) return -EAGAIN;
+  const iovec piece = {batch_.bytes()->data() + offset, static_cast<size_t>(length)};
+  const ssize_t taken = SendPieces(stream->fd, Pieces(&piece, 1));
+  if (taken > 0) counters_.bytes_sent += static_cast<size_t>(taken);
+  return static_cast<int32_t>(taken);
+}
+
+// --- one turn of the loop ---
+
+bool StreamEngine::HasWork() const {
+  return !waiting_.empty() || !wakes_.empty() || !late_ends_.empty() || !failed_.empty() ||
+         backend_->HasUnannouncedWork();
+}
+
+void StreamEngine::OnPrepare(uv_prepare_t* handle) {
+  auto* engine = static_cast<StreamEngine*>(handle->data);
+  if (engine->dispatching_) return;
+  engine->Flush();
+  engine->backend_->Submit();
+  engine->batch_.Rest();
+  engine->batch_.MarkTurn(0);
+  ++engine->turn_;
+  if (engine->HasWork()) {
+    uv_idle_start(&engine->idle_, OnIdle);
+  } else {
+    uv_idle_stop(&engine->idle_);
+  }
+}
+
+void StreamEngine::OnPoll(uv_poll_t* handle, int, int) {
+  static_cast<StreamEngine*>(handle->data)->Deliver();
+}
+
+// After the poll phase, before immediates.
+void StreamEngine::OnCheck(uv_check_t* handle) {
+  auto* engine = static_cast<StreamEngine*>(handle->data);
+  if (engine->dispatching_) return;
+  engine->Flush();
+  if (engine->HasWork()) engine->Deliver();
+  // What is written outside of the poll phase is not gathered: the loop may end before it comes
+  // here again.
+  if (!engine->closed_) engine->batch_.MarkTurn(-1);
+}
+
+// --- teardown ---
+
+int StreamEngine::Shutdown(bool detach) {
+  if (closed_) return stuck_;
+  // W6: what was accepted gets its attempt; nobody waits for it.
+  Flush();
+  closed_ = true;
+  if (has_poll_) uv_close(AsHandle(&poll_), OnHandleClosed);
+  uv_close(AsHandle(&prepare_), OnHandleClosed);
+  uv_close(AsHandle(&check_), OnHandleClosed);
+  uv_close(AsHandle(&idle_), OnHandleClosed);
+  stuck_ = backend_->Drain();
+  backend_->Teardown(stuck());
+  napi_handle_scope scope;
+  if (napi_open_handle_scope(env_, &scope) != napi_ok) return stuck_;
+  for (napi_ref& reference : buffers_) {
+    napi_value buffer = nullptr;
+    if (reference == nullptr) continue;
+    if (detach && napi_get_reference_value(env_, reference, &buffer) == napi_ok &&
+        buffer != nullptr) {
+      napi_detach_arraybuffer(env_, buffer);
+    }
+    napi_delete_reference(env_, reference);
+    reference = nullptr;
+  }
+  js_.Drop();
+  napi_close_handle_scope(env_, scope);
+  return stuck_;
+}
+
+void StreamEngine::OnHandleClosed(uv_handle_t* handle) {
+  auto* engine = static_cast<StreamEngine*>(handle->data);
+  if (--engine->handles_open_ == 0) engine->owner_->OnEngineGone(engine);
+}
+
+}  // namespace uring_net

@@ -1,0 +1,152 @@
+// Receives and sends below libuv's own TCP and pipe handles, for sockets that only JavaScript
+// reads: the table of streams, batches of what has arrived, gathered writes, the place in the
+// loop's turn. The handles stay Node's; see libuv_stream.h for what is known of them. How bytes are
+// received and sent is the backend's.
+#pragma once
+
+#include <napi.h>
+#include <uv.h>
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "contract.h"
+#include "driver.h"
+#include "js_batch.h"
+#include "send_batch.h"
+#include "stream_backend.h"
+
+namespace uring_net {
+
+class StreamEngine;
+
+class StreamEngineOwner {
+ public:
+  // The engine's last libuv handle is closed; it may be deleted.
+  virtual void OnEngineGone(StreamEngine* engine) = 0;
+
+ protected:
+  ~StreamEngineOwner() = default;
+};
+
+class StreamEngine final : public StreamHost {
+ public:
+  StreamEngine(napi_env env, StreamEngineOwner* owner, const Options& options,
+               std::unique_ptr<StreamBackend> backend);
+  ~StreamEngine();
+  StreamEngine(const StreamEngine&) = delete;
+  StreamEngine& operator=(const StreamEngine&) = delete;
+
+  // 0 or -errno; after an error it may be deleted at once.
+  int Start(uv_loop_t* loop, napi_value dispatch);
+  // Ends everything; nothing is dispatched any more. Returns the number of receives that would not
+  // end: then the engine must never be deleted.
+  int Shutdown(bool detach);
+  bool closed() const { return closed_; }
+  bool stuck() const { return stuck_ > 0; }
+
+  // --- what JavaScript calls; arguments are of the right type ---
+
+  // The stream of the handle with this descriptor. An id or -errno.
+  int32_t Attach(int32_t fd, bool is_unix);
+  // Sends what is gathered, stops receiving, forgets the stream. As Disarm().
+  int32_t Detach(int32_t id, std::string* bytes);
+  // 0 or -errno.
+  int32_t Arm(int32_t id);
+  // Nothing arrives for it any more. Appends what had arrived and was not delivered; 0, or 1 after
+  // the end of the stream, or -errno.
+  int32_t Disarm(int32_t id, std::string* bytes);
+  // A piece with -EAGAIN arrives. 0 or -errno.
+  int32_t Wake(int32_t id);
+  // SO_LINGER with 0 seconds. 0 or -errno.
+  int32_t ResetOnClose(int32_t id);
+  // Bytes that the kernel has certainly room for, or -errno.
+  int32_t Room(int32_t id);
+  // What is gathered waits no longer than a moment from now. 0 or -errno.
+  int32_t Begin() { return closed_ ? -EBADF : batch_.Begin(); }
+  // Sends what is gathered.
+  void Flush();
+  // Sends a range of the gathered bytes now. Bytes taken, or -errno.
+  int32_t Send(int32_t id, int32_t offset, int32_t length);
+  void SetRef(bool on);
+  Counters Stats() const;
+
+  enum Buffer { kPieces, kPool, kEntries, kBytes, kBufferCount };
+  napi_value MakeBuffer(Buffer which);
+
+  // StreamHost
+  Stream* FindStreamById(int32_t id) override;
+  void OnArrived(Stream& stream, int32_t result, uint32_t offset) override;
+  uint64_t arrived() const override { return arrived_; }
+  uv_loop_t* loop() const override { return loop_; }
+  uint64_t turn() const override { return turn_; }
+
+ private:
+  // Words before the pieces of a batch: how many; the cursor.
+  static constexpr uint32_t kHeaderWords = 4;
+  // [id, result, offset, next]: where in this batch the stream's next piece is, or 0; and whether
+  // the stream ends behind it.
+  static constexpr uint32_t kPieceWords = 4;
+  static constexpr int32_t kEnds = 1 << 30;
+
+  static void OnPrepare(uv_prepare_t* handle);
+  static void OnCheck(uv_check_t* handle);
+  static void OnPoll(uv_poll_t* handle, int status, int events);
+  static void OnHandleClosed(uv_handle_t* handle);
+
+  void Deliver();
+  bool FillBatch();
+  void Emit(Stream& stream, int32_t result, uint32_t offset);
+  bool HasWork() const;
+  void Finish(const SendOp& op);
+  void FailSend(Stream& stream, int32_t error);
+  void TakeWaiting(Stream& stream, std::string* bytes, int32_t* end);
+  int32_t* PieceWords(uint32_t place) { return pieces_ + kHeaderWords + place * kPieceWords; }
+
+  napi_env env_;
+  StreamEngineOwner* const owner_;
+  const Options options_;
+  std::unique_ptr<StreamBackend> backend_;
+  SendBatch batch_;
+  JsBatch js_;
+
+  static constexpr uint32_t kIndexMask = (1u << kSlotBits) - 1;
+  // Streams never move: the backend and the kernel know them by id, sends by address.
+  std::vector<std::unique_ptr<Stream>> streams_;
+  std::vector<uint32_t> generations_;
+  std::deque<uint32_t> free_;
+  uint32_t live_ = 0;
+
+  std::shared_ptr<Region> pieces_region_;
+  int32_t* pieces_ = nullptr;
+  napi_ref buffers_[kBufferCount] = {};
+
+  // What has arrived and is not in a batch yet.
+  std::deque<Piece> waiting_;
+  std::deque<Piece> wakes_;
+  // Ends of streams that brought bytes in this turn: libuv reads once in a turn.
+  std::deque<Piece> late_ends_;
+  // Sends that failed.
+  std::vector<Piece> failed_;
+  uint64_t arrived_ = 0;
+  uint64_t taken_ = 0;
+  uint64_t batch_number_ = 0;
+  uint64_t turn_ = 1;
+  bool dispatching_ = false;
+
+  Counters counters_;
+  uv_poll_t poll_;
+  uv_prepare_t prepare_;
+  uv_check_t check_;
+  uv_idle_t idle_;
+  bool has_poll_ = false;
+  uv_loop_t* loop_ = nullptr;
+  int handles_open_ = 0;
+  bool closed_ = false;
+  int stuck_ = 0;
+};
+
+}  // namespace uring_net

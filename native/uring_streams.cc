@@ -1,0 +1,302 @@
+// The io_uring backend of the stream engine: multishot receives into a buffer ring, and one
+// submission for the sends of many sockets. Owns the ring and what the kernel was asked to do.
+#include <liburing.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <iterator>
+#include <vector>
+
+#include "driver.h"
+#include "provided_ring.h"
+#include "socket_calls.h"
+#include "stream_backend.h"
+#include "uring_setup.h"
+
+namespace uring_net {
+
+namespace {
+
+constexpr uint32_t kBufferBytes = 64 * 1024;
+constexpr uint32_t kWholeBufferBytes = 4 * 1024;
+constexpr uint16_t kGroup = 0;
+constexpr int kDrainMs = 1000;
+constexpr int kStepMs = 50;
+// Of this few sends a system call each costs no more than a submission.
+constexpr size_t kPlainSends = 2;
+
+enum : uint64_t { kReceiveTag = 1, kCancelTag = 2, kSendTag = 3 };
+uint64_t Tag(uint64_t kind, uint32_t value) { return kind << 32 | value; }
+
+class UringStreams final : public StreamBackend {
+ public:
+  int Setup(StreamHost* host, const Options& options) override;
+  int poll_descriptor() const override { return ring_.ring_fd; }
+  const std::shared_ptr<Region>& pool() const override { return pool_; }
+  int Arm(Stream& stream) override;
+  void Disarm(Stream& stream) override;
+  void Submit() override;
+  void Reap() override;
+  void SendAll(std::span<SendOp> ops) override;
+  void Recycle(uint64_t delivered) override { provided_.Recycle(delivered); }
+  bool HasUnannouncedWork() const override {
+    return !arming_.empty() || io_uring_sq_ready(&ring_) > 0;
+  }
+  int Drain() override;
+  void Teardown(bool keep_mapped) override { CloseRing(&ring_, keep_mapped); }
+  void FillStats(Counters* counters) const override;
+
+ private:
+  int SetupPool(const Options& options);
+  io_uring_sqe* NextEntry();
+  bool Enter();
+  void Complete(const io_uring_cqe& cqe);
+  void StartSend(const SendOp& op, uint32_t index);
+  void GiveUpEntries();
+
+  StreamHost* host_ = nullptr;
+  io_uring ring_ = {};
+  uint32_t features_ = 0;
+  std::shared_ptr<Region> pool_;
+  ProvidedRing provided_;
+  // Streams to be armed with the next submission.
+  std::vector<int32_t> arming_;
+  std::vector<msghdr> messages_;
+  std::span<SendOp> sending_;
+  size_t unanswered_ = 0;
+  // Receives that the kernel knows.
+  uint32_t in_kernel_ = 0;
+  uint64_t enters_ = 0;
+};
+
+int UringStreams::Setup(StreamHost* host, const Options& options) {
+  host_ = host;
+  const auto pool = [&] { return SetupPool(options); };
+  return OpenRing(&ring_, options, &features_, pool);
+}
+
+int UringStreams::SetupPool(const Options& options) {
+  const uint32_t bytes =
+      std::max((options.pool_bytes + kBufferBytes - 1) / kBufferBytes * kBufferBytes, kBufferBytes);
+  pool_ = Region::Map(bytes);
+  if (!pool_) return -ENOMEM;
+  int error = -EINVAL;
+  if ((options.disable & kIncrementalBuffers) == 0) {
+    error = provided_.Setup(&ring_, pool_, {kGroup, 0, bytes / kBufferBytes, kBufferBytes}, true);
+    if (error == 0) features_ |= kIncrementalBuffers;
+  }
+  if (error == -EINVAL) {
+    error = provided_.Setup(&ring_, pool_,
+                            {kGroup, 0, bytes / kWholeBufferBytes, kWholeBufferBytes}, false);
+  }
+  return error;
+}
+
+// --- submission ---
+
+// True when the kernel has taken all entries.
+bool UringStreams::Enter() {
+  while (io_uring_sq_ready(&ring_) > 0) {
+    ++enters_;
+    const int taken = io_uring_submit(&ring_);
+    if (taken == -EINTR) continue;
+    // -EAGAIN, -EBUSY: the entries stay queued, in order, and are tried again in the next turn.
+    if (taken <= 0) return false;
+  }
+  return true;
+}
+
+io_uring_sqe* UringStreams::NextEntry() {
+  io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
+  if (sqe != nullptr) return sqe;
+  Enter();
+  return io_uring_get_sqe(&ring_);
+}
+
+int UringStreams::Arm(Stream& stream) {
+  URING_CHECK(!stream.armed);
+  stream.armed = true;
+  stream.in_kernel = false;
+  arming_.push_back(stream.id);
+  return 0;
+}
+
+void UringStreams::Submit() {
+  size_t done = 0;
+  for (; done < arming_.size(); ++done) {
+    Stream* stream = host_->FindStreamById(arming_[done]);
+    // Disarmed meanwhile, or armed twice.
+    if (stream == nullptr || !stream->armed || stream->in_kernel) continue;
+    io_uring_sqe* sqe = NextEntry();
+    if (sqe == nullptr) break;
+    // Lifetime: the bytes land in the pool, which outlives the ring or is leaked.
+    io_uring_prep_recv_multishot(sqe, stream->fd, nullptr, 0, 0);
+    sqe->flags |= IOSQE_BUFFER_SELECT;
+    sqe->buf_group = kGroup;
+    sqe->user_data = Tag(kReceiveTag, static_cast<uint32_t>(stream->id));
+    stream->in_kernel = true;
+    ++in_kernel_;
+  }
+  arming_.erase(arming_.begin(), arming_.begin() + static_cast<ptrdiff_t>(done));
+  Enter();
+}
+
+// The kernel must not hold the socket any more when libuv closes it: its FIN would wait for that.
+void UringStreams::Disarm(Stream& stream) {
+  stream.armed = false;
+  if (!stream.in_kernel) return;
+  for (int tries = 0; stream.in_kernel && tries < kDrainMs / kStepMs; ++tries) {
+    io_uring_sqe* sqe = NextEntry();
+    if (sqe != nullptr) {
+      io_uring_prep_cancel64(sqe, Tag(kReceiveTag, static_cast<uint32_t>(stream.id)), 0);
+      sqe->user_data = Tag(kCancelTag, 0);
+    }
+    Enter();
+    Reap();
+    if (!stream.in_kernel) break;
+    // Between two states of the kernel's where a cancel does not find it.
+    io_uring_cqe* cqe = nullptr;
+    __kernel_timespec step = {0, kStepMs * 1000000};
+    ++enters_;
+    io_uring_wait_cqe_timeout(&ring_, &cqe, &step);
+    Reap();
+  }
+}
+
+// --- completion ---
+
+void UringStreams::Reap() {
+  const unsigned flags = IO_URING_READ_ONCE(*ring_.sq.kflags);
+  if ((flags & (IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN)) != 0) {
+    ++enters_;
+    io_uring_get_events(&ring_);
+  }
+  unsigned head;
+  unsigned seen = 0;
+  io_uring_cqe* cqe;
+  io_uring_for_each_cqe(&ring_, head, cqe) {
+    Complete(*cqe);
+    ++seen;
+  }
+  io_uring_cq_advance(&ring_, seen);
+}
+
+void UringStreams::Complete(const io_uring_cqe& cqe) {
+  const auto value = static_cast<uint32_t>(cqe.user_data);
+  switch (cqe.user_data >> 32) {
+    case kSendTag:
+      URING_CHECK(value < sending_.size() && unanswered_ > 0);
+      sending_[value].result = cqe.res == -EINTR ? -EAGAIN : cqe.res;
+      --unanswered_;
+      return;
+    case kReceiveTag:
+      break;
+    default:
+      return;
+  }
+  Stream* stream = host_->FindStreamById(static_cast<int32_t>(value));
+  uint32_t offset = 0;
+  // Also without bytes a buffer may have been picked, and is ours again.
+  if (cqe.flags & IORING_CQE_F_BUFFER) {
+    offset = provided_.Take(cqe.flags, cqe.res, host_->arrived() + 1).offset;
+  }
+  const bool more = cqe.flags & IORING_CQE_F_MORE;
+  if (!more) --in_kernel_;
+  // A stream is forgotten only when nothing of it is in flight, or the kernel would not let it go.
+  if (stream == nullptr) return;
+  if (!more) stream->in_kernel = false;
+  if (cqe.res == -ECANCELED) return;
+  host_->OnArrived(*stream, cqe.res, offset);
+  if (more || !stream->armed) return;
+  if (cqe.res > 0) {
+    arming_.push_back(stream->id);
+  } else {
+    stream->armed = false;
+  }
+}
+
+// --- sending ---
+
+void UringStreams::StartSend(const SendOp& op, uint32_t index) {
+  io_uring_sqe* sqe = NextEntry();
+  if (sqe == nullptr) {
+    sending_[index].result = SendPieces(op.stream->fd, Pieces(op.pieces, op.count));
+    return;
+  }
+  // MSG_DONTWAIT: it is over when it is submitted, whatever comes of it.
+  constexpr int kFlags = MSG_DONTWAIT | MSG_NOSIGNAL;
+  if (op.count == 1) {
+    io_uring_prep_send(sqe, op.stream->fd, op.pieces->iov_base, op.pieces->iov_len, kFlags);
+  } else {
+    msghdr& message = messages_[index];
+    message = {};
+    message.msg_iov = op.pieces;
+    message.msg_iovlen = std::min<size_t>(op.count, 1024);
+    io_uring_prep_sendmsg(sqe, op.stream->fd, &message, kFlags);
+  }
+  sqe->user_data = Tag(kSendTag, index);
+  ++unanswered_;
+}
+
+// Lifetime: the pieces are the caller's until this returns, so nothing may be in flight then.
+void UringStreams::SendAll(std::span<SendOp> ops) {
+  if (ops.size() <= kPlainSends) return SendPlainly(ops);
+  sending_ = ops;
+  messages_.resize(ops.size());
+  for (uint32_t i = 0; i < ops.size(); ++i) {
+    if (ops[i].is_due()) StartSend(ops[i], i);
+  }
+  if (!Enter()) GiveUpEntries();
+  Reap();
+  while (unanswered_ > 0) {
+    io_uring_cqe* cqe = nullptr;
+    ++enters_;
+    io_uring_wait_cqe(&ring_, &cqe);
+    Reap();
+  }
+  sending_ = {};
+}
+
+// The kernel takes no entries now. They are made harmless in place, and the sends done without it.
+void UringStreams::GiveUpEntries() {
+  const unsigned mask = ring_.sq.ring_mask;
+  for (unsigned at = *ring_.sq.khead; at != ring_.sq.sqe_tail; ++at) {
+    io_uring_sqe* sqe = &ring_.sq.sqes[at & mask];
+    if (sqe->user_data >> 32 != kSendTag) continue;
+    SendOp& op = sending_[static_cast<uint32_t>(sqe->user_data)];
+    io_uring_prep_nop(sqe);
+    sqe->user_data = Tag(kCancelTag, 0);
+    op.result = SendPieces(op.stream->fd, Pieces(op.pieces, op.count));
+    --unanswered_;
+  }
+}
+
+int UringStreams::Drain() {
+  for (int tries = 0; in_kernel_ > 0 && tries < kDrainMs / kStepMs; ++tries) {
+    if (io_uring_sqe* sqe = NextEntry()) {
+      io_uring_prep_cancel64(sqe, 0, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
+      sqe->user_data = Tag(kCancelTag, 0);
+    }
+    io_uring_cqe* cqe = nullptr;
+    __kernel_timespec step = {0, kStepMs * 1000000};
+    io_uring_submit_and_wait_timeout(&ring_, &cqe, 1, &step, nullptr);
+    Reap();
+  }
+  return static_cast<int>(in_kernel_);
+}
+
+void UringStreams::FillStats(Counters* counters) const {
+  counters->features |= features_;
+  counters->enters += enters_;
+  counters->in_flight += in_kernel_;
+  counters->submission_entries = ring_.sq.ring_entries;
+  counters->completion_entries = ring_.cq.ring_entries;
+}
+
+}  // namespace
+
+std::unique_ptr<StreamBackend> MakeUringStreams() { return std::make_unique<UringStreams>(); }
+
+}  // namespace uring_net

@@ -1,0 +1,480 @@
+/**
+ * What one of Node's own handles has below it while only JavaScript reads from its socket: receiving by the engine, and
+ * small writes gathered by it. Owns the stream's id and the bytes that have arrived for a socket that is paused. All else
+ * is Node's own path; it is taken at once when somebody native attaches to the handle, or when bulk data comes.
+ */
+import type { Entry, StreamEngine, StreamReader } from '../core/stream-engine'
+import { Errno, systemError } from '../core/errors'
+import { HandleContext } from './node/async-context'
+import type { NodeHandle, SocketInternals } from './node/handles'
+import type { Natives } from './node/natives'
+
+/**
+ * Who receives, and for whom:
+ * - `engine`: the engine, for JavaScript.
+ * - `bulk`: libuv, for JavaScript, while large pieces come.
+ * - `guarded`: libuv, for a function of somebody else's in the place of net.js's.
+ * - `native`: libuv, for a native consumer. For good.
+ * - `closed`: nobody.
+ */
+type Route = 'engine' | 'bulk' | 'guarded' | 'native' | 'closed'
+
+/** What grafts have in common. */
+export interface Stock {
+  readonly engine: StreamEngine
+  /** net.js's onread. */
+  readonly onStreamRead: unknown
+  /** Property of a handle: its socket. */
+  readonly owner: symbol
+  /** Property of a socket: its onread buffer. */
+  readonly userBuffer: symbol
+}
+
+/** A piece of this size means bulk data: libuv reads it into memory of the user's own, with one copy less. */
+const bulkBytes = 32768
+/** So many reads in a row below this size mean that it is over. */
+const smallReadsMax = 8
+const smallReadBytes = 8192
+
+/** What a small segment costs the kernel beyond its bytes, generously (SKB_TRUESIZE). */
+const segmentBytes = 2304
+
+type Callback = (error?: Error | null) => void
+
+/** net.Socket.prototype._writeGeneric as Node has it. */
+export type WriteGeneric = (
+  this: SocketInternals,
+  isWritev: boolean,
+  data: unknown,
+  encoding: BufferEncoding,
+  callback: Callback,
+) => void
+
+export class Graft implements StreamReader {
+  id = 0
+  bytesRead = 0
+  bytesWritten = 0
+  readonly #stock: Stock
+  readonly #engine: StreamEngine
+  readonly #natives: Natives
+  readonly #handle: NodeHandle
+  readonly #isUnix: boolean
+  readonly #context: HandleContext
+  #route: Route = 'engine'
+  #isReading = false
+  #isArmed = false
+  #isEnded = false
+  #isRef = true
+  /** It is counted as keeping the event loop alive. */
+  #isAlive = false
+  /** What came while nobody was reading: chunks, then perhaps the end (0 or -errno). */
+  #held: (Buffer | number)[] = []
+  /** When what is held is delivered, libuv goes on. */
+  #becomesBulk = false
+  #smallReads = 0
+  /** Bytes that libuv had read by then. */
+  #readByLibuv = 0
+  /** Bytes that the kernel certainly has room for. */
+  #room = 0
+  /** The engine's count of batches when it was asked for that. */
+  #roomBatch = -1
+  /** The peer is known to send nothing more: it may be gone, which only a write at once can tell. */
+  #isEnding = false
+  /** The engine's count of flushes when something was gathered last. */
+  #gathered = -1
+
+  constructor(
+    stock: Stock,
+    natives: Natives,
+    handle: NodeHandle,
+    isUnix: boolean,
+    isAccepted: boolean,
+  ) {
+    this.#stock = stock
+    this.#engine = stock.engine
+    this.#natives = natives
+    this.#handle = handle
+    this.#isUnix = isUnix
+    this.#context = new HandleContext(handle, isAccepted)
+  }
+
+  #owner(): SocketInternals {
+    return (this.#handle as unknown as Record<symbol, SocketInternals>)[this.#stock.owner]!
+  }
+
+  /** Makes the stream known to the engine. False: it is left to libuv. */
+  #attach(): boolean {
+    if (this.id !== 0) return true
+    if (this.#route === 'closed') return false
+    const id = this.#engine.native.attach(
+      this.#natives.getDescriptor.call(this.#handle),
+      this.#isUnix ? 1 : 0,
+    )
+    if (id <= 0) return false
+    this.id = id
+    this.#engine.register(this)
+    return true
+  }
+
+  // --- what net.js and others do with the handle ---------------------------------------------------
+
+  readStart(): number {
+    this.#isReading = true
+    if (this.#route !== 'engine') return this.#natives.readStart.call(this.#handle)
+    const isOther = (this.#owner()[this.#stock.userBuffer] ?? null) !== null
+    if (isOther || !this.#attach()) return this.#giveToLibuv('native')
+    if (this.#held.length > 0) this.#engine.native.wake(this.id)
+    else if (this.#becomesBulk) return this.#toBulk()
+    else if (!this.#arm()) return this.#giveToLibuv('native')
+    this.#updateAlive()
+    return 0
+  }
+
+  readStop(): number {
+    this.#isReading = false
+    if (this.#route !== 'engine') return this.#natives.readStop.call(this.#handle)
+    // libuv's handle is active while it reads, and would keep the loop alive.
+    if (this.#engine.kind === 'epoll') this.#disarm()
+    this.#updateAlive()
+    return 0
+  }
+
+  /** A native consumer is about to attach: from now on libuv reads for it. What has come stays with the socket (R1). */
+  attachNative(): void {
+    if (this.#route === 'closed' || this.#route === 'native') return
+    this.flush()
+    this.#giveToLibuv('native')
+  }
+
+  /** http's parser is about to attach: libuv reads for it. It never writes, and may let go again. */
+  attachParser(): void {
+    if (this.#route !== 'engine') return
+    this.#giveToLibuv('bulk')
+    this.#smallReads = smallReadsMax - 1
+  }
+
+  /** The function that is to take what is read, net.js's own or somebody else's. */
+  setOnread(onread: unknown): void {
+    const isNodes = onread === this.#stock.onStreamRead
+    if (!isNodes && (this.#route === 'engine' || this.#route === 'bulk')) {
+      this.#giveToLibuv('guarded')
+    }
+    this.#natives.setOnread.call(this.#handle, onread)
+    if (isNodes && this.#route === 'guarded') this.#takeBack()
+  }
+
+  getOnread(): unknown {
+    return this.#route === 'bulk'
+      ? this.#stock.onStreamRead
+      : this.#natives.getOnread.call(this.#handle)
+  }
+
+  setRef(isRef: boolean): void {
+    this.#isRef = isRef
+    this.#updateAlive()
+  }
+
+  resetContext(): void {
+    this.#context.reset(this.#handle)
+  }
+
+  /** What is gathered of this stream is sent: something else is about to be. */
+  flush(): void {
+    if (this.#gathered === this.#engine.flushes) this.#engine.flush()
+  }
+
+  /** The handle is about to be closed. */
+  close(): void {
+    const wasEngines = this.#route === 'engine'
+    this.#route = 'closed'
+    this.#updateAlive()
+    if (this.id === 0) return
+    const { native } = this.#engine
+    if (wasEngines && (this.#isArmed || this.#held.length > 0)) {
+      this.#disarm()
+      // With libuv they would have been in the kernel yet, and close(2) would have reset the connection (RFC 2525, 2.17).
+      if (this.#held.some((held) => typeof held === 'object')) native.resetOnClose(this.id)
+      this.#held = []
+    }
+    native.detach(this.id)
+    this.#engine.unregister(this)
+    this.id = 0
+  }
+
+  // --- receiving ----------------------------------------------------------------------------------
+
+  #arm(): boolean {
+    if (this.#isArmed || this.#isEnded) return true
+    if (this.#engine.native.arm(this.id) !== 0) return false
+    this.#isArmed = true
+    return true
+  }
+
+  /** Nothing arrives any more; what has come by now is held. */
+  #disarm(): void {
+    for (const piece of this.#engine.takeRest(this.id)) this.#hold(piece)
+    const left = this.#engine.native.disarm(this.id)
+    this.#isArmed = false
+    if (typeof left === 'object') this.#hold(left as Buffer)
+    else if (left !== 0) this.#hold(left === 1 ? 0 : left)
+  }
+
+  #hold(piece: Buffer | number): void {
+    if (typeof piece === 'number') {
+      if (piece === Errno.ENOBUFS || piece === Errno.EAGAIN) return
+      this.#isEnded = true
+    }
+    this.#held.push(piece)
+  }
+
+  #updateAlive(): void {
+    const isAlive =
+      this.#isReading &&
+      this.#isRef &&
+      this.#route === 'engine' &&
+      (!this.#isEnded || this.#held.length > 0)
+    if (isAlive === this.#isAlive) return
+    this.#isAlive = isAlive
+    if (isAlive) this.#engine.retain()
+    else this.#engine.release()
+  }
+
+  onPiece(result: number, at: number): void {
+    if (result > 0) {
+      this.#isEnding = this.#engine.endsBehind(at)
+      const chunk = this.#engine.takeChunk(at)
+      if (!this.#isReading || this.#held.length > 0) {
+        this.#held.push(chunk)
+        // A reader that stops reading stops the kernel (R2).
+        if (!this.#isReading) this.#disarm()
+        return
+      }
+      this.#context.run(this.#push, this, chunk)
+      if (chunk.length >= bulkBytes && this.#route === 'engine') this.#becomeBulk()
+    } else if (result === Errno.EAGAIN) {
+      this.#deliverHeld()
+    } else {
+      this.#isArmed = false
+      if (result === Errno.ENOBUFS) {
+        if (this.#isReading) this.#becomeBulk()
+        return
+      }
+      this.#isEnded = true
+      if (!this.#isReading || this.#held.length > 0) this.#held.push(result)
+      else this.#context.run(this.#end, this, result)
+      this.#updateAlive()
+    }
+  }
+
+  /** One at a time, so that ticks run between two as between libuv's callbacks (E2). */
+  #deliverHeld(): void {
+    if (!this.#isReading || this.#route !== 'engine') return
+    const held = this.#held.shift()
+    if (this.#held.length > 0) this.#engine.native.wake(this.id)
+    if (typeof held === 'object') this.#context.run(this.#push, this, held)
+    else if (held !== undefined) this.#context.run(this.#end, this, held)
+    if (this.#held.length > 0 || !this.#isReading || this.#route !== 'engine') return
+    if (this.#becomesBulk) this.#toBulk()
+    else if (!this.#arm()) this.#giveToLibuv('native')
+    this.#updateAlive()
+  }
+
+  /** What net.js's onStreamRead does. What throws is reported in here, in the handle's context, as over libuv. */
+  #push(chunk: Buffer): void {
+    try {
+      this.bytesRead += chunk.length
+      const socket = this.#owner()
+      socket._unrefTimer()
+      if (socket.destroyed) return
+      if (!socket.push(chunk)) {
+        this.#handle.reading = false
+        if (!socket.destroyed) this.readStop()
+      }
+    } catch (error) {
+      this.#engine.report(error)
+    }
+  }
+
+  #end(result: number): void {
+    try {
+      const socket = this.#owner()
+      socket._unrefTimer()
+      if (result !== 0) {
+        socket.destroy(systemError(result, 'read'))
+      } else if (!socket._readableState.endEmitted) {
+        socket.push(null)
+        socket.read(0)
+      }
+    } catch (error) {
+      this.#engine.report(error)
+    }
+  }
+
+  // --- who receives -------------------------------------------------------------------------------
+
+  /** From now on libuv receives. What has come is put where Node's consumers look for it, in the socket's buffer. */
+  #giveToLibuv(route: 'native' | 'guarded' | 'bulk'): number {
+    const wasEngines = this.#route === 'engine'
+    if (this.#route === 'bulk') this.#natives.setOnread.call(this.#handle, this.#stock.onStreamRead)
+    this.#route = route
+    if (!wasEngines) return 0
+    if (route === 'bulk') this.#watchReads()
+    if (this.id !== 0) this.#disarm()
+    this.#updateAlive()
+    const socket = this.#owner()
+    for (const held of this.#held.splice(0)) {
+      if (typeof held === 'object') this.#buffer(socket, held)
+      // The end of the stream libuv meets again; an error it does not.
+      else if (held !== 0) socket.destroy(systemError(held, 'read'))
+    }
+    return this.#isReading ? this.#natives.readStart.call(this.#handle) : 0
+  }
+
+  /** Pushes without telling anybody who listens now. */
+  #buffer(socket: SocketInternals, chunk: Buffer): void {
+    const state = socket._readableState
+    const { sync } = state
+    state.sync = true
+    this.bytesRead += chunk.length
+    socket.push(chunk)
+    state.sync = sync
+  }
+
+  #becomeBulk(): void {
+    this.#becomesBulk = true
+    this.#disarm()
+    if (this.#held.length > 0) this.#engine.native.wake(this.id)
+    else if (this.#isReading) this.#toBulk()
+  }
+
+  #toBulk(): number {
+    this.#becomesBulk = false
+    return this.#giveToLibuv('bulk')
+  }
+
+  /** While JavaScript reads what libuv does. */
+  #watchReads(): void {
+    this.#smallReads = 0
+    this.#readByLibuv = this.#natives.getBytesRead.call(this.#handle)
+    this.#natives.setOnread.call(this.#handle, (memory: unknown) => this.#onBulkRead(memory))
+  }
+
+  #onBulkRead(memory: unknown): unknown {
+    const bytes = this.#natives.getBytesRead.call(this.#handle)
+    const isSmall = bytes - this.#readByLibuv < smallReadBytes
+    this.#readByLibuv = bytes
+    this.#smallReads = isSmall ? this.#smallReads + 1 : 0
+    const answer = (
+      this.#stock.onStreamRead as (this: NodeHandle, memory: unknown) => unknown
+    ).call(this.#handle, memory)
+    if (this.#smallReads >= smallReadsMax && this.#route === 'bulk' && memory !== undefined) {
+      this.#natives.setOnread.call(this.#handle, this.#stock.onStreamRead)
+      this.#takeBack()
+    }
+    return answer
+  }
+
+  #takeBack(): void {
+    const isReading = this.#isReading && this.#route !== 'closed'
+    if (isReading) this.#natives.readStop.call(this.#handle)
+    this.#route = 'engine'
+    if (isReading) this.readStart()
+  }
+
+  // --- sending ------------------------------------------------------------------------------------
+
+  /** A small write goes the short way. False: it is Node's. */
+  write(
+    socket: SocketInternals,
+    isWritev: boolean,
+    data: unknown,
+    encoding: BufferEncoding,
+    callback: Callback,
+    base: WriteGeneric,
+  ): boolean {
+    const engine = this.#engine
+    if (this.#route === 'native' || !this.#attach()) {
+      this.flush()
+      return false
+    }
+    const length = isWritev
+      ? engine.putAll(data as Entry[])
+      : engine.put(data as Uint8Array | string, encoding)
+    if (length <= 0) {
+      this.flush()
+      return false
+    }
+    if (engine.isGathering && this.#hasRoom(length) && engine.gather(this.id, length)) {
+      this.#gathered = engine.flushes
+      this.#room -= length + segmentBytes
+    } else {
+      const position = engine.position
+      this.flush()
+      const taken = engine.native.send(this.id, position, length)
+      if (taken !== length) return this.#writeRest(socket, taken, position, length, callback, base)
+    }
+    if (socket._pendingData !== null) {
+      socket._pendingData = null
+      socket._pendingEncoding = ''
+    }
+    socket._unrefTimer()
+    this.bytesWritten += length
+    callback()
+    return true
+  }
+
+  #hasRoom(length: number): boolean {
+    if (this.#isEnding || this.#isEnded) return false
+    const { kind, batches, native } = this.#engine
+    // io_uring tells of the end in the same batch; by libuv it would be met in the next turn.
+    const isKnown = kind === 'uring' || this.#roomBatch === batches
+    if (isKnown && length + segmentBytes <= this.#room) return true
+    this.#roomBatch = batches
+    this.#room = native.room(this.id)
+    return length + segmentBytes <= this.#room
+  }
+
+  /** The kernel has not taken all. What is left goes on as a write of Node's. */
+  #writeRest(
+    socket: SocketInternals,
+    taken: number,
+    position: number,
+    length: number,
+    callback: Callback,
+    base: WriteGeneric,
+  ): boolean {
+    this.#room = 0
+    if (taken <= 0) {
+      if (taken === 0 || taken === Errno.EAGAIN) return false
+      socket._pendingData = null
+      socket._pendingEncoding = ''
+      socket._unrefTimer()
+      callback(systemError(taken, 'write'))
+      return true
+    }
+    this.bytesWritten += taken
+    base.call(
+      socket,
+      false,
+      this.#engine.copy(position + taken, length - taken),
+      'buffer' as never,
+      callback,
+    )
+    return true
+  }
+
+  /** A send that had been told as done has failed. The receive tells of it, if that is to fail as well. */
+  onSendFailed(status: number): void {
+    this.#room = 0
+    if (this.#route === 'closed') return
+    this.#context.run(this.#fail, this, status)
+  }
+
+  #fail(status: number): void {
+    try {
+      this.#owner().destroy(systemError(status, 'write'))
+    } catch (error) {
+      this.#engine.report(error)
+    }
+  }
+}

@@ -1,0 +1,166 @@
+/**
+ * The members of Node's TCP and Pipe handles that graft the engine below them: each asks whether the handle has a graft,
+ * and is Node's own otherwise. Owns which handle has which graft, and which handles get one: those that a taken socket
+ * connects, and those that a taken server accepts.
+ */
+import { Graft } from './graft'
+import type { Stock } from './graft'
+import type { HandleClass, NodeHandle, SocketInternals } from './node/handles'
+import type { Natives } from './node/natives'
+import { stock, tcp, pipe, TCP, Pipe } from './stock'
+
+const key = Symbol('uring-net.graft')
+
+type Grafted = NodeHandle & { [key]?: Graft }
+
+export function graftOf(handle: object | null | undefined): Graft | undefined {
+  return (handle as Grafted | null | undefined)?.[key]
+}
+
+/** Marks the sockets that this package makes. */
+export const isOurs = Symbol('uring-net.socket')
+
+let takesAll = false
+
+/** From now on the sockets of all of this thread are taken, whoever makes them. */
+export function takeAllSockets(): void {
+  takesAll = true
+}
+
+/** The handle of a connection that a taken server has accepted. */
+export function graftAccepted(handle: object): void {
+  if (stock === undefined) return
+  if (handle instanceof TCP) graft(stock, tcp!, handle, false, true)
+  else if (handle instanceof Pipe) graft(stock, pipe!, handle, true, true)
+}
+
+function graft(
+  given: Stock,
+  natives: Natives,
+  handle: NodeHandle,
+  isUnix: boolean,
+  isAccepted: boolean,
+): void {
+  Object.defineProperty(handle, key, {
+    value: new Graft(given, natives, handle, isUnix, isAccepted),
+  })
+}
+
+function install(given: Stock, handleClass: HandleClass, natives: Natives, isUnix: boolean): void {
+  const connectBy = (connect: Natives['connect']): Natives['connect'] =>
+    function (this: NodeHandle, ...args) {
+      const owner = (this as unknown as Record<symbol, SocketInternals | undefined>)[given.owner]
+      if (owner !== undefined && (takesAll || owner[isOurs] === true) && !graftOf(this)) {
+        graft(given, natives, this, isUnix, false)
+      }
+      return connect.apply(this, args)
+    }
+  const members: Record<string, unknown> = {
+    readStart(this: NodeHandle) {
+      const own = graftOf(this)
+      return own === undefined ? natives.readStart.call(this) : own.readStart()
+    },
+    readStop(this: NodeHandle) {
+      const own = graftOf(this)
+      return own === undefined ? natives.readStop.call(this) : own.readStop()
+    },
+    close(this: NodeHandle, callback?: () => void) {
+      graftOf(this)?.close()
+      return natives.close.call(this, callback)
+    },
+    ref(this: NodeHandle) {
+      graftOf(this)?.setRef(true)
+      return natives.ref.call(this)
+    },
+    unref(this: NodeHandle) {
+      graftOf(this)?.setRef(false)
+      return natives.unref.call(this)
+    },
+    shutdown(this: NodeHandle, request: object) {
+      graftOf(this)?.flush()
+      return natives.shutdown.call(this, request)
+    },
+    useUserBuffer(this: NodeHandle, buffer: Uint8Array) {
+      graftOf(this)?.attachNative()
+      return natives.useUserBuffer.call(this, buffer)
+    },
+    asyncReset(this: NodeHandle, ...args: unknown[]) {
+      natives.asyncReset.apply(this, args)
+      graftOf(this)?.resetContext()
+    },
+    connect: connectBy(natives.connect),
+  }
+  if (natives.connect6 !== undefined) members['connect6'] = connectBy(natives.connect6)
+  const { reset } = natives
+  if (reset !== undefined) {
+    members['reset'] = function (this: NodeHandle, callback?: () => void) {
+      graftOf(this)?.close()
+      return reset.call(this, callback)
+    }
+  }
+  const accessors: Record<string, PropertyDescriptor & ThisType<NodeHandle>> = {
+    onread: {
+      get() {
+        const own = graftOf(this)
+        return own === undefined ? natives.getOnread.call(this) : own.getOnread()
+      },
+      set(onread: unknown) {
+        const own = graftOf(this)
+        if (own === undefined) natives.setOnread.call(this, onread)
+        else own.setOnread(onread)
+      },
+    },
+    // Every native consumer asks this before it attaches.
+    isStreamBase: {
+      get() {
+        const own = graftOf(this)
+        if (own === undefined) return true
+        const owner = (this as unknown as Record<symbol, SocketInternals | undefined>)[given.owner]
+        // http's server asks when its parser is there.
+        if (owner?.parser == null) own.attachNative()
+        else own.attachParser()
+        return true
+      },
+    },
+    // Who asks may write there himself.
+    fd: {
+      get() {
+        graftOf(this)?.flush()
+        return natives.getDescriptor.call(this)
+      },
+    },
+    bytesRead: {
+      get() {
+        return natives.getBytesRead.call(this) + (graftOf(this)?.bytesRead ?? 0)
+      },
+    },
+    bytesWritten: {
+      get() {
+        return natives.getBytesWritten.call(this) + (graftOf(this)?.bytesWritten ?? 0)
+      },
+    },
+  }
+  const prototype = handleClass.prototype as object
+  for (const [name, value] of Object.entries(members)) {
+    Object.defineProperty(value as object, 'name', { value: name })
+    Object.defineProperty(prototype, name, {
+      value,
+      writable: true,
+      configurable: true,
+      enumerable: true,
+    })
+  }
+  for (const [name, accessor] of Object.entries(accessors)) {
+    Object.defineProperty(prototype, name, { ...accessor, configurable: true, enumerable: true })
+  }
+}
+
+let isInstalled = false
+
+/** From now on handles of this thread can have a graft. Once; does nothing without an engine. */
+export function installHandleMembers(): void {
+  if (isInstalled || stock === undefined) return
+  isInstalled = true
+  install(stock, TCP, tcp!, false)
+  install(stock, Pipe, pipe!, true)
+}
