@@ -61,18 +61,18 @@ describe('binary', () => {
 describe('hook', () => {
   const preload = { file: write('hook.js', ''), via: 'require' } as const
 
-  function index(name: string, endpoints: number): string {
-    const driver = `{ name: '${name}', reason: 'so', stats: () => ({ endpoints: ${endpoints} }) }`
-    return write(`index-${name}-${endpoints}.js`, `exports.driver = ${driver}`)
+  function index(name: string, received: number): string {
+    const driver = `{ name: '${name}', reason: 'so', stats: () => ({ bytesReceived: ${received} }) }`
+    return write(`index-${name}-${received}.js`, `exports.driver = ${driver}`)
   }
 
-  test('is believed when a server of node:net becomes an endpoint of the driver', () => {
+  test('is believed when a server of node:net receives by the driver', () => {
     expect(() => checkDriver(process.execPath, preload, index('uring', 1), 'uring')).not.toThrow()
   })
 
   test('that leaves node:net as it is is refused: every test would pass', () => {
     expect(() => checkDriver(process.execPath, preload, index('uring', 0), 'uring')).toThrow(
-      'a server of node:net does not listen on the driver',
+      'a server of node:net does not receive by the driver',
     )
   })
 

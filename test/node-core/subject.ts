@@ -82,16 +82,25 @@ function suiteVersion(folder: string): string {
 /** Without this, a hook that falls back to node:net would pass every test. */
 export function checkDriver(node: string, preload: Preload, index: string, driver: Driver): void {
   const script = `
-    const server = require('node:net').createServer().listen(0, '127.0.0.1', () => {
-      const { driver } = require(${JSON.stringify(index)})
-      process.stdout.write(JSON.stringify([driver.name, driver.reason, driver.stats().endpoints]))
-      server.close()
+    const net = require('node:net')
+    const { driver } = require(${JSON.stringify(index)})
+    const server = net.createServer((socket) => {
+      socket.on('data', () => {
+        const { bytesReceived } = driver.stats()
+        process.stdout.write(JSON.stringify([driver.name, driver.reason, bytesReceived ?? 0]))
+        socket.destroy()
+        server.close()
+      })
+    })
+    server.listen(0, '127.0.0.1', () => {
+      const client = net.connect(server.address().port, '127.0.0.1').on('error', () => {})
+      client.write('x')
     })`
   const env = environment(process.env, { driver, preload })
   const output = run(node, [...preloadArguments(preload), '-e', script], env)
-  const [name, reason, endpoints] = JSON.parse(output) as [string, string, number]
+  const [name, reason, received] = JSON.parse(output) as [string, string, number]
   if (name !== driver) throw new SubjectError(`the driver is ${name}, not ${driver}: ${reason}`)
-  if (endpoints < 1) throw new SubjectError('a server of node:net does not listen on the driver')
+  if (received < 1) throw new SubjectError('a server of node:net does not receive by the driver')
 }
 
 function run(file: string, args: string[], env: NodeJS.ProcessEnv): string {
