@@ -342,8 +342,8 @@ void StreamEngine::Finish(const SendOp& op) {
     const std::lock_guard<std::mutex> lock(batch_.mutex());
     stream.has_rest = true;
   }
-  const int error = QueueRest(stream.handle, reinterpret_cast<const uint8_t*>(rest.data()),
-                              rest.size(), nullptr, nullptr);
+  const int error =
+      QueueRest(stream.handle, reinterpret_cast<const uint8_t*>(rest.data()), rest.size());
   if (error != 0) FailSend(stream, error);
 }
 
