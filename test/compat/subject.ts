@@ -19,6 +19,8 @@ export interface Capabilities {
   module?: boolean
   /** Bytes pass through TLS: resets and half-open ends differ. */
   tls?: boolean
+  /** What cannot be sent yet is copied within write(). A net.Socket keeps it by reference, as every Writable. */
+  copies?: boolean
 }
 
 export type Capability = keyof Capabilities

@@ -1,6 +1,7 @@
 /**
  * W2: the bytes on the wire are those of the moment of the write. What fits into the kernel is taken inside write() by
- * node:net, too, so that is required of everybody; what has to wait node:net keeps by reference, so that is recommended.
+ * node:net, too, so that is required of everybody. What has to wait a Writable keeps by reference, and a net.Socket is one:
+ * only of who says that it copies is it expected to be sent as it was.
  */
 import * as assert from 'node:assert/strict'
 import * as nodeNet from 'node:net'
@@ -116,12 +117,12 @@ export const ownershipChecks: readonly Check[] = [
   {
     id: 'W2-3',
     rule: 'W2',
-    // node:net keeps queued chunks by reference, as every Writable.
     strength: 'recommended',
     area,
     requirement: 'chunks that wait behind a blocked one are sent as they were when written',
     intent: 'a buffer reused after write() corrupts what a slow client gets, and only that',
     hazards: [11, 13, 14],
+    needs: ['copies'],
     async run(context) {
       for (const [what, make] of Object.entries(changes)) {
         const pair = await context.pair({ smallBuffers: true })
@@ -141,13 +142,13 @@ export const ownershipChecks: readonly Check[] = [
   {
     id: 'W2-4',
     rule: 'W2',
-    // As above.
     strength: 'recommended',
     area,
     requirement: 'corked chunks are sent as they were when they were written',
     intent:
       'a header written into one buffer before each of several messages is the last one thrice',
     hazards: [11],
+    needs: ['copies'],
     async run(context) {
       const pair = await context.pair()
       const writes = new Writes(pair)
@@ -209,13 +210,12 @@ export const ownershipChecks: readonly Check[] = [
   {
     id: 'W2-7',
     rule: 'W2',
-    // As above.
     strength: 'recommended',
     area,
     requirement: 'what is written before the connection is there is sent as it was when written',
     intent: 'a client that builds each of its first messages in one buffer sends the last of them',
     hazards: [11],
-    needs: ['module'],
+    needs: ['module', 'copies'],
     async run(context) {
       const net = netOf(context)
       const server = nodeNet.createServer()
@@ -239,12 +239,12 @@ export const ownershipChecks: readonly Check[] = [
   {
     id: 'W2-8',
     rule: 'W2',
-    // As above.
     strength: 'recommended',
     area,
     requirement: "end()'s chunk is sent as it was when end() was called, whatever waits before it",
     intent: 'the last message of a connection is the one whose buffer is given back at once',
     hazards: [11, 22],
+    needs: ['copies'],
     async run(context) {
       const pair = await context.pair({ smallBuffers: true })
       const writes = new Writes(pair)

@@ -9,7 +9,7 @@ import type * as core from '../../../src/core/index'
 import type * as library from '../../../src/index'
 import type { Subject } from '../subject'
 import { ReadinessDuplex, corePairs } from './adapters'
-import { libuvKeepsReferences, nodeNet as oracle, writableKeepsReferences } from './node-net'
+import { libuvKeepsReferences, nodeNet as oracle } from './node-net'
 import { freshPath, tcpPairs } from './pairs'
 import type { NetModule } from './pairs'
 import { duplexPairs, memoryPairs } from './plain-duplex'
@@ -31,19 +31,13 @@ const duplex = { halfOpen: true }
 function nodeSubjects(): Subject[] {
   return [
     oracle,
-    ...socketSubjects('node:net', nodeNet, libuvKeepsReferences).slice(1),
-    {
-      name: 'plain Duplex',
-      capabilities: duplex,
-      makePair: memoryPairs,
-      knownFailures: writableKeepsReferences,
-    },
+    ...socketSubjects('node:net', nodeNet).slice(1),
+    { name: 'plain Duplex', capabilities: duplex, makePair: memoryPairs },
     {
       name: 'TLS over a plain Duplex (JSStreamSocket)',
       capabilities: { halfOpen: true, tls: true },
       makePair: tlsPairs(duplexPairs(oracle.makePair), 'server'),
       knownFailures: {
-        ...writableKeepsReferences,
         'E1-1': "JSStreamSocket is closed with the stream below it: 'close' comes before 'finish'",
         'C4-6':
           "JSStreamSocket answers the peer's end by closing: 'finish' after 'close', or queued bytes lost",
@@ -64,15 +58,16 @@ function driverSubjects(driver: 'uring' | 'epoll'): Subject[] {
   }
   const net = loaded.net as unknown as typeof nodeNet
   return [
-    ...socketSubjects(driver, net, {}),
+    ...socketSubjects(driver, net),
     {
       name: `${driver} to ${driver}`,
       capabilities: tcp,
       makePair: tcpPairs(net, net),
+      knownFailures: libuvKeepsReferences,
     },
     {
       name: `${driver} Duplex`,
-      capabilities: { ...duplex },
+      capabilities: { ...duplex, copies: true },
       makePair: corePairs(loaded.core, loaded.toDuplex),
     },
     {
@@ -82,7 +77,6 @@ function driverSubjects(driver: 'uring' | 'epoll'): Subject[] {
         loaded.core,
         (connection, options) => new ReadinessDuplex(loaded.toReadiness(connection), options),
       ),
-      knownFailures: writableKeepsReferences,
     },
   ]
 }
@@ -92,25 +86,20 @@ type KnownFailures = Record<string, string>
 const nodeMajor = Number(process.versions.node.split('.')[0])
 
 /** A TLSSocket is Node's own class, whatever it stands on. */
-const tlsFailures: KnownFailures = {
-  ...writableKeepsReferences,
-  ...(nodeMajor < 26
+const tlsFailures: KnownFailures =
+  nodeMajor < 26
     ? {}
     : {
         'R3-3':
           'TLSWrap of Node 26 hands out parts of one memory for all connections: transferred, it is gone for all',
         'R3-4': 'TLSWrap of Node 26 hands out parts of one memory for all connections',
-      }),
-}
+      }
 
 /** The sockets of `net`; their peers are node:net's. */
-function socketSubjects(
-  name: string,
-  net: typeof nodeNet,
-  knownFailures: KnownFailures,
-): Subject[] {
+function socketSubjects(name: string, net: typeof nodeNet): Subject[] {
   const accepted = tcpPairs(net, nodeNet)
   const connecting = tcpPairs(nodeNet, net, { clientIsJudged: true })
+  const knownFailures = libuvKeepsReferences
   return [
     { name, capabilities: { ...tcp, module: true }, makePair: accepted, net, knownFailures },
     { name: `${name} connecting`, capabilities: tcp, makePair: connecting, knownFailures },
