@@ -133,8 +133,8 @@ export class Graft implements StreamReader {
   readStop(): number {
     this.#isReading = false
     if (this.#route !== 'engine') return this.#natives.readStop.call(this.#handle)
-    // libuv's handle is active while it reads, and would keep the loop alive.
-    if (this.#engine.kind === 'epoll') this.#disarm()
+    // libuv's handle is active while it reads, and would keep the loop alive. One that is paused on connect never began.
+    if (this.#engine.kind === 'epoll' && this.id !== 0) this.#disarm()
     this.#updateAlive()
     return 0
   }
