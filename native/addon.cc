@@ -1,7 +1,6 @@
 // Table of contents of the addon: its exports, what it keeps per environment, and how an
 // environment's drivers end with it. One addon serves several drivers in one environment (module
 // registries of a test runner) and every worker.
-#include <fcntl.h>
 #include <napi.h>
 #include <sys/socket.h>
 #include <sys/utsname.h>
@@ -96,8 +95,7 @@ Napi::Value Environment::CreateDriver(const Napi::CallbackInfo& info) {
   Napi::Env env = info.Env();
   const auto refuse = [env](int error) { return Napi::Number::New(env, error); };
   Options options;
-  if (!info[0].IsString() || !info[1].IsObject() || !info[2].IsFunction() || !info[3].IsArray())
-    return refuse(-EINVAL);
+  if (!info[0].IsString() || !info[1].IsObject() || !info[2].IsFunction()) return refuse(-EINVAL);
   const std::string kind = info[0].As<Napi::String>().Utf8Value();
   if (!ReadOptions(info[1].As<Napi::Object>(), &options)) return refuse(-EINVAL);
   uv_loop_t* loop = nullptr;
@@ -110,7 +108,7 @@ Napi::Value Environment::CreateDriver(const Napi::CallbackInfo& info) {
   } else {
     return refuse(-EINVAL);
   }
-  const int error = driver->Start(loop, info[2], info[3]);
+  const int error = driver->Start(loop, info[2]);
   if (error != 0) return refuse(error);
   handles_.push_back(std::make_unique<DriverHandle>());
   DriverHandle* handle = handles_.back().get();
@@ -218,30 +216,6 @@ Napi::Value Report(const Napi::CallbackInfo& info) {
   return info.Env().Undefined();
 }
 
-// callNested(receiver, function, a, b). Plain Node-API: this is on the path of many writes.
-napi_value CallNested(napi_env env, napi_callback_info info) {
-  size_t count = 4;
-  napi_value arguments[4];
-  if (napi_get_cb_info(env, info, &count, arguments, nullptr, nullptr) != napi_ok) return nullptr;
-  // This call's C++ handler is what keeps an exception from staying pending in the engine.
-  if (napi_call_function(env, arguments[0], arguments[1], 2, arguments + 2, nullptr) == napi_ok) {
-    return nullptr;
-  }
-  bool pending = false;
-  napi_is_exception_pending(env, &pending);
-  napi_value exception = nullptr;
-  if (pending && napi_get_and_clear_last_exception(env, &exception) == napi_ok) {
-    napi_fatal_exception(env, exception);
-  }
-  return nullptr;
-}
-
-Napi::Value Duplicate(const Napi::CallbackInfo& info) {
-  const int32_t fd = info[0].IsNumber() ? info[0].As<Napi::Number>().Int32Value() : -1;
-  const int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
-  return Napi::Number::New(info.Env(), copy == -1 ? -errno : copy);
-}
-
 // setsockopt(2) with SO_SNDBUF and SO_RCVBUF; 0 leaves one as it is.
 Napi::Value SetBufferBytes(const Napi::CallbackInfo& info) {
   for (size_t i = 0; i < 3; ++i) {
@@ -278,8 +252,6 @@ Napi::Object Constants(Napi::Env env) {
       {"CloseHow.reset", kCloseReset},
       {"CloseHow.unread", kCloseUnread},
       {"Dispatched.done", kDispatched},
-      {"Dispatched.call", kCall},
-      {"Dispatched.callAndReturn", kCallAndReturn},
       {"Dispatched.submit", kSubmit},
       {"Family.inet", kFamilyInet},
       {"Family.inet6", kFamilyInet6},
@@ -297,14 +269,10 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("contractVersion", kContractVersion);
   exports.Set("constants", Constants(env));
   exports.Set("probe", Napi::Function::New<Probe>(env, "probe", environment));
-  exports.Set("duplicate", Napi::Function::New<Duplicate>(env, "duplicate"));
   exports.Set("setBufferBytes", Napi::Function::New<SetBufferBytes>(env, "setBufferBytes"));
   exports.Set("createDriver", Napi::Function::New<CreateDriver>(env, "createDriver", environment));
   exports.Set("createEngine", Napi::Function::New<CreateEngine>(env, "createEngine", environment));
   exports.Set("report", Napi::Function::New<Report>(env, "report"));
-  napi_value call_nested = nullptr;
-  napi_create_function(env, "callNested", NAPI_AUTO_LENGTH, CallNested, nullptr, &call_nested);
-  exports.Set("callNested", call_nested);
   return exports;
 }
 

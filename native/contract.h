@@ -8,7 +8,7 @@
 
 namespace uring_net {
 
-inline constexpr int32_t kContractVersion = 3;
+inline constexpr int32_t kContractVersion = 4;
 
 // Chunks that one sendMany takes.
 inline constexpr uint32_t kChunksMax = 65536;
@@ -41,10 +41,8 @@ inline constexpr int32_t kFlagMore = 1;
 
 // What dispatch answers.
 enum Dispatched : int32_t {
-  kDispatched = 0,     // the batch is delivered
-  kCall = 1,           // and a native call is to be made
-  kCallAndReturn = 2,  // a native call is to be made, then dispatch called again
-  kSubmit = 3,         // what was commanded by then goes first; then dispatch is called again
+  kDispatched = 0,  // the batch is delivered
+  kSubmit = 1,      // what was commanded by then goes first; then dispatch is called again
 };
 
 inline constexpr int32_t kFamilyUnix = 1;

@@ -23,9 +23,6 @@ constexpr int kBatchesPerPoll = 4;
 // Times that a batch is put off for what its first completions led to.
 constexpr int kRoundsBetween = 8;
 
-// Exceptions in a row after which a completion that could not be delivered is dropped.
-constexpr int kUnmovedMax = 1 << 16;
-
 void OnIdle(uv_idle_t*) {}
 
 void WriteWords(int32_t* words, const Completion& completion) {
@@ -40,11 +37,11 @@ size_t WordsToBytes(size_t words) { return words * sizeof(int32_t); }
 }  // namespace
 
 Driver::Driver(napi_env env, DriverOwner* owner, const Options& options)
-    : options_(options), slots_(options.endpoints_max), env_(env), owner_(owner) {}
+    : options_(options), slots_(options.endpoints_max), env_(env), owner_(owner), js_(env) {}
 
 Driver::~Driver() { URING_CHECK(handles_open_ == 0 && !stuck()); }
 
-int Driver::Start(uv_loop_t* loop, napi_value dispatch, napi_value native_call) {
+int Driver::Start(uv_loop_t* loop, napi_value dispatch) {
   commands_region_ =
       Region::Map(WordsToBytes(kCommandHeaderWords + kCommandWords * options_.command_capacity));
   completions_region_ =
@@ -58,16 +55,13 @@ int Driver::Start(uv_loop_t* loop, napi_value dispatch, napi_value native_call) 
   int error = Setup();
   if (error != 0) return error;
   URING_CHECK(pool_ != nullptr);
-  error = uv_poll_init(loop, &poll_, poll_descriptor());
+  if (!js_.Init(dispatch)) error = -ENOMEM;
+  if (error == 0) error = uv_poll_init(loop, &poll_, poll_descriptor());
   if (error != 0) {
     Teardown(false);
+    js_.Drop();
     return error;
   }
-  napi_value run_batch = nullptr;
-  napi_create_function(env_, "dispatch", NAPI_AUTO_LENGTH, RunBatch, this, &run_batch);
-  if (napi_create_reference(env_, dispatch, 1, &dispatch_) != napi_ok) dispatch_ = nullptr;
-  if (napi_create_reference(env_, native_call, 1, &native_call_) != napi_ok) native_call_ = nullptr;
-  if (napi_create_reference(env_, run_batch, 1, &run_batch_) != napi_ok) run_batch_ = nullptr;
   loop_ = loop;
   uv_prepare_init(loop, &prepare_);
   uv_idle_init(loop, &idle_);
@@ -246,11 +240,8 @@ bool Driver::RunResume(Slot* slot, int32_t op) {
   return true;
 }
 
-// SO_LINGER belongs to the open file description: what others hold is not reset unasked.
 void Driver::MarkReset(Slot& slot, int32_t how) {
-  if (how == kCloseReset || (how == kCloseUnread && !slot.adopted && !slot.exposed)) {
-    slot.reset = true;
-  }
+  if (how == kCloseReset || how == kCloseUnread) slot.reset = true;
 }
 
 bool Driver::RunClose(Slot& slot, int32_t how) {
@@ -259,8 +250,8 @@ bool Driver::RunClose(Slot& slot, int32_t how) {
   slot.life = Life::kClosing;
   MarkReset(slot, how);
   // While an accept is in flight the kernel keeps the listening socket alive beyond close(2), and
-  // it would go on taking connections. Not when somebody else may hold the socket, too.
-  if (slot.listening && !slot.adopted && !slot.exposed) shutdown(slot.fd, SHUT_RDWR);
+  // it would go on taking connections.
+  if (slot.listening) shutdown(slot.fd, SHUT_RDWR);
   if (!slot.path.empty()) {
     // Before the descriptor is closed, so that a successor's new socket of that name is not
     // removed.
@@ -297,7 +288,7 @@ void Driver::EndStreams() {
 // asked for. So the FIN goes out now, as with a descriptor that is closed at once.
 // False: bytes are on their way into the socket, and have to be there first.
 bool Driver::EndStream(Slot& slot) {
-  if (slot.life != Life::kClosing || slot.reset || slot.adopted || slot.exposed) return true;
+  if (slot.life != Life::kClosing || slot.reset) return true;
   if (!slot.idle(kSend) && !SendIsWhole(slot)) return false;
   int unread = 0;
   if (IsUnread(slot)) {
@@ -397,8 +388,6 @@ void Driver::AdvanceKeptOfClosed(std::vector<Completion>* kept) {
 }
 
 void Driver::CloseDescriptor(Slot& slot) {
-  Unregister(slot);
-  slots_.ForgetDescriptor(slot.fd);
   close(slot.fd);
   slot.fd = -1;
 }
@@ -618,101 +607,17 @@ void Driver::SubmitBetween(bool last) {
 }
 
 // The batch array is not touched while JavaScript is in here: it may call back into submit(),
-// connect() or close(). The batch runs in one callback scope; async id 0, so that no hooks run.
-//
-// A call into one of Node's native streams interrupts the scope. In a scope of its own for each
-// JavaScript function that it calls, as under libuv, ticks and microtasks run between two of them
-// (two HTTP/2 frames of one chunk, say); in the batch's scope they would wait for the last.
+// connect() or close().
 void Driver::Dispatch() {
   ++counters_.batches;
-  napi_handle_scope scope;
-  if (napi_open_handle_scope(env_, &scope) != napi_ok) return;
-  napi_value function = nullptr;
-  napi_value receiver = nullptr;
-  napi_get_reference_value(env_, run_batch_, &function);
-  napi_get_global(env_, &receiver);
   dispatching_ = true;
-  int rounds = kRoundsBetween;
-  Dispatched answer = kCallAndReturn;
-  while (answer >= kCallAndReturn && !closed_) {
-    dispatched_ = kDispatched;
-    if (napi_make_callback(env_, nullptr, receiver, function, 0, nullptr, nullptr) != napi_ok) {
-      // What the ticks at the end of the scope threw. Unreported, the environment is ending.
-      if (!ReportException()) break;
-    }
-    answer = dispatched_;
-    if (closed_ || answer == kDispatched) break;
-    if (answer == kSubmit) {
-      SubmitBetween(--rounds == 0);
-    } else {
-      MakeNativeCall();
-    }
+  for (int rounds = kRoundsBetween;;) {
+    js_.Run(&completions_[1], completions_[0]);
+    if (closed_ || js_.answer() != kSubmit) break;
+    SubmitBetween(--rounds == 0);
   }
   if (!closed_) counters_.completions += static_cast<uint64_t>(completions_[0]);
   dispatching_ = false;
-  napi_close_handle_scope(env_, scope);
-}
-
-void Driver::MakeNativeCall() {
-  napi_handle_scope scope;
-  if (napi_open_handle_scope(env_, &scope) != napi_ok) return;
-  napi_value call = nullptr;
-  napi_value parts[4] = {};
-  napi_get_reference_value(env_, native_call_, &call);
-  for (uint32_t i = 0; i < std::size(parts); ++i) napi_get_element(env_, call, i, &parts[i]);
-  if (napi_call_function(env_, parts[0], parts[1], 2, parts + 2, nullptr) != napi_ok) {
-    ReportException();
-  }
-  napi_close_handle_scope(env_, scope);
-}
-
-// False: nothing was thrown, so the environment is being terminated and runs no more JavaScript.
-bool Driver::ReportException() {
-  bool pending = false;
-  napi_is_exception_pending(env_, &pending);
-  if (!pending) return false;
-  napi_value exception = nullptr;
-  napi_get_and_clear_last_exception(env_, &exception);
-  return exception != nullptr && napi_fatal_exception(env_, exception) == napi_ok;
-}
-
-// Called by Dispatch() through the engine, inside the callback scope. What JavaScript throws has to
-// be reported in here: reporting empties Node's stack of async ids, which the end of the scope
-// otherwise finds corrupted when it was a tick that threw, and aborts the process.
-napi_value Driver::RunBatch(napi_env env, napi_callback_info info) {
-  void* data = nullptr;
-  napi_get_cb_info(env, info, nullptr, nullptr, nullptr, &data);
-  auto* driver = static_cast<Driver*>(data);
-  driver->dispatched_ = driver->RunBatch();
-  return nullptr;
-}
-
-Dispatched Driver::RunBatch() {
-  const int32_t count = completions_[0];
-  napi_value function = nullptr;
-  napi_value receiver = nullptr;
-  napi_get_reference_value(env_, dispatch_, &function);
-  napi_get_global(env_, &receiver);
-  int32_t cursor = completions_[1];
-  int unmoved = 0;
-  napi_value answer = nullptr;
-  while (napi_call_function(env_, receiver, function, 0, nullptr, &answer) != napi_ok) {
-    if (!ReportException() || closed_) return kDispatched;
-    // A tick that was due may throw before the cursor moves, and so may the next one: nothing has
-    // been delivered then. Only what throws without end is given up, one completion at a time.
-    unmoved = completions_[1] > cursor ? 0 : unmoved + 1;
-    cursor = std::max(cursor, completions_[1]);
-    if (unmoved > kUnmovedMax) {
-      ++cursor;
-      unmoved = 0;
-    }
-    if (cursor > count) return kDispatched;
-    completions_[1] = cursor;
-  }
-  int32_t dispatched = kDispatched;
-  napi_get_value_int32(env_, answer, &dispatched);
-  if (dispatched < kDispatched || dispatched > kSubmit) return kDispatched;
-  return static_cast<Dispatched>(dispatched);
 }
 
 // --- teardown ---
@@ -763,10 +668,7 @@ void Driver::DropReferences(bool detach) {
     napi_delete_reference(env_, reference);
     reference = nullptr;
   }
-  for (napi_ref* reference : {&dispatch_, &run_batch_, &native_call_}) {
-    if (*reference != nullptr) napi_delete_reference(env_, *reference);
-    *reference = nullptr;
-  }
+  js_.Drop();
   napi_close_handle_scope(env_, scope);
 }
 

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "contract.h"
+#include "js_batch.h"
 #include "memory.h"
 #include "slots.h"
 #include "socket_calls.h"
@@ -94,7 +95,7 @@ class Driver {
   Driver& operator=(const Driver&) = delete;
 
   // 0 or -errno; after an error the driver may be deleted at once.
-  int Start(uv_loop_t* loop, napi_value dispatch, napi_value native_call);
+  int Start(uv_loop_t* loop, napi_value dispatch);
 
   // Ends everything; see NativeDriver.close(). `detach` is false when the environment itself is
   // going down and has detached its buffers already. Returns the number of operations that would
@@ -109,12 +110,9 @@ class Driver {
   void Take();
   void SetRef(bool on);
   int Open(int32_t family);
-  int Adopt(int32_t fd);
   int Bind(int32_t id, std::string_view address, int32_t port, int32_t flags);
   int Connect(int32_t id, std::string_view address, int32_t port);
   int Listen(int32_t id, int32_t backlog);
-  int NoDelay(int32_t id, bool on);
-  int KeepAlive(int32_t id, bool on, int32_t seconds);
   int Name(int32_t id, bool peer, SocketName* out);
   int Descriptor(int32_t id);
   int32_t SendNow(int32_t id, Pieces pieces);
@@ -169,8 +167,6 @@ class Driver {
   virtual bool HasReceived(const Slot&) const { return false; }
   // The poll descriptor became readable.
   virtual void OnReadable() {}
-  // About to close a descriptor.
-  virtual void Unregister(Slot&) {}
   // Ends all operations, waiting at most kDrainMs; returns how many would not. Accepted descriptors
   // are closed.
   virtual int Drain() = 0;
@@ -229,10 +225,6 @@ class Driver {
   int Deliver();
   void DeliverPosted();
   void Dispatch();
-  bool ReportException();
-  static napi_value RunBatch(napi_env env, napi_callback_info info);
-  Dispatched RunBatch();
-  void MakeNativeCall();
   int DeliverGathered();
   int DeliverFirst();
   void SealBatch(bool whole);
@@ -266,11 +258,7 @@ class Driver {
 
   napi_env env_;
   DriverOwner* const owner_;
-  // JavaScript's dispatch function, and the native one that calls it inside the callback scope.
-  napi_ref dispatch_ = nullptr;
-  napi_ref run_batch_ = nullptr;
-  // The array in which JavaScript leaves the native call it asks for.
-  napi_ref native_call_ = nullptr;
+  JsBatch js_;
   napi_ref buffers_[kBufferCount] = {};
 
   std::shared_ptr<Region> commands_region_;
@@ -310,7 +298,6 @@ class Driver {
   // Turns of the loop so far.
   uint32_t turn_ = 0;
   bool dispatching_ = false;
-  Dispatched dispatched_ = kDispatched;
   bool closed_ = false;
   int stuck_ = 0;
 };

@@ -61,33 +61,6 @@ int Driver::Open(int32_t family) {
   return slots_.Acquire(fd, domain)->id;
 }
 
-int Driver::Adopt(int32_t fd) {
-  int domain = 0;
-  bool listening = false;
-  int error = InspectSocket(fd, &domain, &listening);
-  if (error != 0) return error;
-  if (slots_.OwnsDescriptor(fd)) return -EEXIST;
-  if (slots_.full()) return -ENFILE;
-  // The other way round the mode stays: io_uring does not mind O_NONBLOCK on sockets (Linux 6.0),
-  // but another holder of the description, such as node:net's accept loop, would wait where it must
-  // not.
-  if (nonblocking_sockets()) error = SetNonblocking(fd);
-  if (error == 0) error = SetCloseOnExec(fd);
-  if (error != 0) return error;
-  Slot* slot = slots_.Acquire(fd, domain);
-  slot->adopted = true;
-  slot->listening = listening;
-  error = Register(*slot);
-  if (error == 0) {
-    if (listening) reserve_.Open();
-    return slot->id;
-  }
-  slots_.ForgetDescriptor(fd);
-  slot->life = Life::kClosed;
-  slots_.Release(*slot);
-  return error;
-}
-
 int Driver::Bind(int32_t id, std::string_view text, int32_t port, int32_t flags) {
   Slot* slot = FindOpen(id);
   if (slot == nullptr) return -EBADF;
@@ -95,7 +68,7 @@ int Driver::Bind(int32_t id, std::string_view text, int32_t port, int32_t flags)
   Address address;
   int error = ParseAddress(slot->family, text, port, &address);
   if (error == 0) error = BindSocket(slot->fd, address, flags);
-  if (error == 0 && slot->family == AF_UNIX && text[0] != '\0' && !slot->adopted) slot->path = text;
+  if (error == 0 && slot->family == AF_UNIX && text[0] != '\0') slot->path = text;
   return error;
 }
 
@@ -139,27 +112,14 @@ int Driver::Listen(int32_t id, int32_t backlog) {
   return Register(*slot);
 }
 
-int Driver::NoDelay(int32_t id, bool on) {
-  Slot* slot = FindOpen(id);
-  return slot == nullptr ? -EBADF : SetNoDelay(slot->fd, on);
-}
-
-int Driver::KeepAlive(int32_t id, bool on, int32_t seconds) {
-  Slot* slot = FindOpen(id);
-  if (slot == nullptr) return -EBADF;
-  return seconds < 0 ? -EINVAL : SetKeepAlive(slot->fd, on, seconds);
-}
-
 int Driver::Name(int32_t id, bool peer, SocketName* out) {
   Slot* slot = FindOpen(id);
   return slot == nullptr ? -EBADF : GetName(slot->fd, peer, out);
 }
 
 int Driver::Descriptor(int32_t id) {
-  Slot* slot = FindOpen(id);
-  if (slot == nullptr) return -EBADF;
-  slot->exposed = true;
-  return slot->fd;
+  const Slot* slot = FindOpen(id);
+  return slot == nullptr ? -EBADF : slot->fd;
 }
 
 // Bytes sent here must not overtake a send that waits in the command buffer.

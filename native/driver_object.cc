@@ -74,13 +74,6 @@ Napi::Value Open(const Info& info) {
   return Number(info, ReadInt(info[0], &family) ? driver->Open(family) : -EINVAL);
 }
 
-Napi::Value Adopt(const Info& info) {
-  int32_t fd;
-  Driver* driver = DriverOf(info);
-  if (driver == nullptr) return Number(info, -EBADF);
-  return Number(info, ReadInt(info[0], &fd) ? driver->Adopt(fd) : -EINVAL);
-}
-
 Napi::Value Bind(const Info& info) {
   int32_t id, port, flags;
   std::string address;
@@ -107,24 +100,6 @@ Napi::Value Listen(const Info& info) {
   if (driver == nullptr) return Number(info, -EBADF);
   const bool valid = ReadInt(info[0], &id) && ReadInt(info[1], &backlog);
   return Number(info, valid ? driver->Listen(id, backlog) : -EINVAL);
-}
-
-Napi::Value SetNoDelay(const Info& info) {
-  int32_t id;
-  bool on;
-  Driver* driver = DriverOf(info);
-  if (driver == nullptr) return Number(info, -EBADF);
-  const bool valid = ReadInt(info[0], &id) && ReadBool(info[1], &on);
-  return Number(info, valid ? driver->NoDelay(id, on) : -EINVAL);
-}
-
-Napi::Value SetKeepAlive(const Info& info) {
-  int32_t id, seconds;
-  bool on;
-  Driver* driver = DriverOf(info);
-  if (driver == nullptr) return Number(info, -EBADF);
-  const bool valid = ReadInt(info[0], &id) && ReadBool(info[1], &on) && ReadInt(info[2], &seconds);
-  return Number(info, valid ? driver->KeepAlive(id, on, seconds) : -EINVAL);
 }
 
 Napi::Value Name(const Info& info) {
@@ -328,12 +303,9 @@ Napi::Value MakeDriverObject(Napi::Env env, DriverHandle* handle) {
   object.Set("take", Napi::Function::New<Take>(env, "take", handle));
   object.Set("setRef", Napi::Function::New<SetRef>(env, "setRef", handle));
   object.Set("open", Napi::Function::New<Open>(env, "open", handle));
-  object.Set("adopt", Napi::Function::New<Adopt>(env, "adopt", handle));
   object.Set("bind", Napi::Function::New<Bind>(env, "bind", handle));
   object.Set("connect", Napi::Function::New<Connect>(env, "connect", handle));
   object.Set("listen", Napi::Function::New<Listen>(env, "listen", handle));
-  object.Set("setNoDelay", Napi::Function::New<SetNoDelay>(env, "setNoDelay", handle));
-  object.Set("setKeepAlive", Napi::Function::New<SetKeepAlive>(env, "setKeepAlive", handle));
   object.Set("name", Napi::Function::New<Name>(env, "name", handle));
   object.Set("fd", Napi::Function::New<Descriptor>(env, "fd", handle));
   object.Set("unsent", Napi::Function::New<Unsent>(env, "unsent", handle));

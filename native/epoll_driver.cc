@@ -39,7 +39,7 @@ int EpollDriver::Register(Slot& slot) {
   // needed after this.
   event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
   event.data.u64 = static_cast<uint32_t>(slot.id);
-  // A socket that was adopted before it listens is known already.
+  // What failed to connect, and listens then, is known already.
   const int operation = slot.registered ? EPOLL_CTL_MOD : EPOLL_CTL_ADD;
   if (epoll_ctl(epoll_, operation, slot.fd, &event) == -1) return -errno;
   slot.registered = true;
@@ -49,13 +49,6 @@ int EpollDriver::Register(Slot& slot) {
   // Reads on Unix sockets end where the sender's credentials or descriptors change (unix(7)).
   slot.read_to_end = slot.family == AF_UNIX;
   return 0;
-}
-
-void EpollDriver::Unregister(Slot& slot) {
-  // close(2) removes the registration unless a duplicate of the descriptor lives on elsewhere.
-  if (slot.registered && (slot.adopted || slot.exposed)) {
-    epoll_ctl(epoll_, EPOLL_CTL_DEL, slot.fd, nullptr);
-  }
 }
 
 void EpollDriver::Teardown(bool) {
@@ -98,7 +91,7 @@ void EpollDriver::Harvest() {
   harvest_ = count == kEventsAtOnce;
   for (int i = 0; i < count; ++i) {
     const uint32_t events = events_[i].events;
-    // An endpoint that is gone may have left a duplicate of its descriptor registered.
+    // close(2) takes back the registration, but not an event that is in this list.
     Slot* slot = slots_.Find(static_cast<int32_t>(events_[i].data.u64));
     if (slot == nullptr) continue;
     if (events & (EPOLLIN | EPOLLPRI | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) slot->readable = true;

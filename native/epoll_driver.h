@@ -32,7 +32,6 @@ class EpollDriver final : public Driver {
   void Recycle() override { pool_used_ = 0; }
   bool HasUnannouncedWork() const override { return !ready_.empty(); }
   void OnReadable() override { harvest_ = true; }
-  void Unregister(Slot& slot) override;
   // The kernel holds no operation of ours.
   bool SendIsWhole(const Slot& slot) const override { return slot.send.sent == slot.send.length; }
   int Drain() override { return 0; }

@@ -32,6 +32,7 @@ void JsBatch::Drop() {
 }
 
 void JsBatch::Run(int32_t* cursor, int32_t count) {
+  answer_ = 0;
   napi_handle_scope scope;
   if (run_ == nullptr || napi_open_handle_scope(env_, &scope) != napi_ok) return;
   napi_value run = nullptr;
@@ -40,7 +41,6 @@ void JsBatch::Run(int32_t* cursor, int32_t count) {
   napi_get_reference_value(env_, receiver_, &receiver);
   cursor_ = cursor;
   count_ = count;
-  answer_ = 0;
   // Async id 0, so that no hooks run.
   if (napi_make_callback(env_, nullptr, receiver, run, 0, nullptr, nullptr) != napi_ok) {
     // What the ticks at the end of the scope threw.

@@ -45,8 +45,6 @@ struct Slot {
   int family = 0;
   Life life = Life::kFree;
   bool listening = false;
-  bool adopted = false;  // the description may be shared with others: no shutdown(2), no unlink(2)
-  bool exposed = false;  // fd() told the descriptor to JavaScript, so a duplicate may exist
   bool reset = false;
   bool from_reserve = false;  // the receive takes one buffer that is kept for those left empty
   bool reset_taken = false;   // a send has met the connection's reset, and taken the error with it
@@ -120,8 +118,6 @@ class SlotTable {
     slot.fd = fd;
     slot.family = family;
     slot.life = Life::kOpen;
-    if (static_cast<size_t>(fd) >= owned_.size()) owned_.resize(fd + 64, false);
-    owned_[fd] = true;
     ++count_;
     return &slot;
   }
@@ -141,11 +137,6 @@ class SlotTable {
     Slot& slot = At(index);
     return slot.life != Life::kFree && slot.id == id ? &slot : nullptr;
   }
-
-  bool OwnsDescriptor(int fd) const {
-    return static_cast<size_t>(fd) < owned_.size() && owned_[fd];
-  }
-  void ForgetDescriptor(int fd) { owned_[fd] = false; }
 
   template <typename Visit>
   void ForEach(Visit visit) {
@@ -172,7 +163,6 @@ class SlotTable {
   std::vector<std::unique_ptr<Slot[]>> chunks_;
   std::vector<uint16_t> generations_;
   std::deque<uint32_t> free_;
-  std::vector<bool> owned_;
 };
 
 }  // namespace uring_net

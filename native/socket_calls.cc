@@ -6,7 +6,6 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/ioctl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 #include <uv.h>
 
@@ -99,29 +98,6 @@ int OpenSocket(int32_t family, bool nonblocking, int* domain) {
   return fd == -1 ? -errno : fd;
 }
 
-int InspectSocket(int fd, int* domain, bool* listening) {
-  if (fd < 0) return -EBADF;
-  struct stat status;
-  if (fstat(fd, &status) == -1) return -errno;
-  if (!S_ISSOCK(status.st_mode)) return -ENOTSOCK;
-  int type = 0;
-  int accepts = 0;
-  socklen_t length = sizeof(int);
-  if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) == -1) return -errno;
-  if (type != SOCK_STREAM) return -EPROTOTYPE;
-  length = sizeof(int);
-  if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, domain, &length) == -1) return -errno;
-  if (*domain != AF_INET && *domain != AF_INET6 && *domain != AF_UNIX) return -EAFNOSUPPORT;
-  length = sizeof(int);
-  if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &accepts, &length) == -1) return -errno;
-  *listening = accepts != 0;
-  return 0;
-}
-
-int SetNonblocking(int fd) { return SetMode(fd, true); }
-
-int SetCloseOnExec(int fd) { return Result(ioctl(fd, FIOCLEX)); }
-
 int ParseAddress(int domain, std::string_view text, int32_t port, Address* out) {
   if (domain == AF_UNIX) return ParseUnix(text, out);
   if (port < 0 || port > 65535) return -EINVAL;
@@ -147,14 +123,6 @@ int BindSocket(int fd, const Address& address, int32_t flags) {
   }
   if (error != 0) return error;
   return Result(::bind(fd, address.get(), address.length));
-}
-
-int SetNoDelay(int fd, bool on) { return SetOption(fd, IPPROTO_TCP, TCP_NODELAY, on); }
-
-int SetKeepAlive(int fd, bool on, int32_t seconds) {
-  const int error = SetOption(fd, SOL_SOCKET, SO_KEEPALIVE, on);
-  if (error != 0 || !on || seconds == 0) return error;
-  return SetOption(fd, IPPROTO_TCP, TCP_KEEPIDLE, seconds);
 }
 
 int SetResetOnClose(int fd) {

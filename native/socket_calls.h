@@ -31,18 +31,10 @@ struct SocketName {
 // `family` as in the contract (4, 6, 1). Fills `domain` with AF_*.
 int OpenSocket(int32_t family, bool nonblocking, int* domain);
 
-// Whether `fd` is a stream socket we can drive; fills what it is.
-int InspectSocket(int fd, int* domain, bool* listening);
-
-int SetNonblocking(int fd);
-int SetCloseOnExec(int fd);
-
 // Reads an IP literal (IPv6 may carry %zone) or a Unix path (a leading NUL names an abstract one).
 int ParseAddress(int domain, std::string_view text, int32_t port, Address* out);
 
 int BindSocket(int fd, const Address& address, int32_t flags);
-int SetNoDelay(int fd, bool on);
-int SetKeepAlive(int fd, bool on, int32_t seconds);
 int SetResetOnClose(int fd);
 // Whether a TCP connection is over (state TCP_CLOSE).
 bool IsTcpClosed(int fd);

@@ -86,15 +86,6 @@ export class Acceptor implements Endpoint {
     this.#updateAlive()
   }
 
-  get hasRef(): boolean {
-    return this.#isRef
-  }
-
-  /** The descriptor, or -EBADF. It stays the acceptor's. */
-  get fd(): number {
-    return this.driver.native.fd(this.id)
-  }
-
   /** getsockname(2). 0 or -errno. */
   name(out: Partial<SocketName>): number {
     return this.driver.native.name(this.id, false, out)

@@ -22,9 +22,7 @@
  * COMPLETION_WORDS words from COMPLETION_HEADER_WORDS + i * COMPLETION_WORDS: `[opcode | flags << 8, id, result, extra]`.
  * The native side calls the dispatch function in a callback scope. When it throws, the exception goes to
  * 'uncaughtException' and dispatch is called again.
- * Dispatch answers one of Dispatched. To call one of Node's native streams it leaves `[receiver, function, a, b]` in the
- * `nativeCall` array: the native side ends the scope, so that ticks run, and makes the call outside of any scope, as libuv
- * would. What the call throws goes to 'uncaughtException'.
+ * Dispatch answers one of Dispatched.
  * In a batch, wakes, completions of shutdowns, of sends that succeeded, were cancelled or were refused, and those of
  * endpoints being closed come first, wakes and shutdowns in the order of their commands; of sends that failed
  * after the receives (a reset ends both, and the receive is what tells of it). `closed` completions have batches of their
@@ -43,7 +41,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 
 /** Raised with every change of the layout or meaning of anything in this file; the addon reports its own. */
-export const CONTRACT_VERSION = 3
+export const CONTRACT_VERSION = 4
 
 /** Chunks that one sendMany takes. */
 export const CHUNKS_MAX = 65536
@@ -100,15 +98,11 @@ export const Op = {
 export const Dispatched = {
   /** The batch is delivered. */
   done: 0,
-  /** It is, and a native call is to be made. */
-  call: 1,
-  /** A native call is to be made, then dispatch called again. */
-  callAndReturn: 2,
   /**
    * Commands are to be submitted; what the submission itself completes (shutdowns, wakes, refusals) comes before the rest
    * of the batch. Nothing is received for it.
    */
-  submit: 3,
+  submit: 1,
 } as const
 
 /** How an endpoint is closed. */
@@ -118,7 +112,7 @@ export const CloseHow = {
   reset: 1,
   /**
    * Bytes were received that nobody has read. With libuv they would have been in the kernel yet, and close(2) would have
-   * reset the connection (RFC 2525, 2.17): done likewise, unless somebody else holds the descriptor.
+   * reset the connection (RFC 2525, 2.17): done likewise.
    */
   unread: 2,
 } as const
@@ -199,21 +193,15 @@ export interface NativeDriver {
   setRef(on: boolean): void
   /** socket(2), close-on-exec. Returns an id or -errno. */
   open(family: number): number
-  /** Takes over a connected or listening stream socket's descriptor. Returns an id or -errno; on error the descriptor stays the caller's. */
-  adopt(fd: number): number
   /** bind(2). `address` is an IP literal (IPv6 may carry %zone) or a Unix path (a leading NUL names an abstract one). flags: 1 = IPV6_V6ONLY, 2 = SO_REUSEPORT. SO_REUSEADDR is always set on TCP. 0 or -errno. */
   bind(id: number, address: string, port: number, flags: number): number
   /** Starts a connect. 0: its completion will come. -errno: refused, nothing in flight. */
   connect(id: number, address: string, port: number): number
   /** listen(2). 0 or -errno. */
   listen(id: number, backlog: number): number
-  /** TCP_NODELAY. 0 or -errno. */
-  setNoDelay(id: number, on: boolean): number
-  /** SO_KEEPALIVE, and with on TCP_KEEPIDLE (seconds, 0 leaves it). 0 or -errno. */
-  setKeepAlive(id: number, on: boolean, seconds: number): number
   /** getsockname(2) (peer false) or getpeername(2). Fills `out`; for Unix sockets address is the path and port 0. 0 or -errno. */
   name(id: number, peer: boolean, out: Partial<SocketName>): number
-  /** The descriptor, or -EBADF. It stays the driver's. */
+  /** The descriptor, or -EBADF. It stays the driver's, and nobody duplicates it. */
   fd(id: number): number
   /**
    * Sends from the caller's memory without waiting, when no send is in flight (else -EALREADY).
@@ -343,28 +331,13 @@ export interface DriverBinding {
   probe(): Probe
   /**
    * Makes a driver on the calling thread's event loop. Returns it, or -errno.
-   * `dispatch` is called with no arguments whenever completions are ready; it leaves the native calls it asks for in
-   * `nativeCall`.
+   * `dispatch` is called with no arguments whenever completions are ready.
    */
   createDriver(
     kind: DriverKind,
     options: NativeOptions,
     dispatch: () => number,
-    nativeCall: unknown[],
   ): NativeDriver | number
-  /**
-   * Calls a method of one of Node's native streams from inside another one of its calls. What the JavaScript that it calls
-   * throws is reported as uncaught when it returns; called directly, the exception would stay pending while the native
-   * code goes on, and the next JavaScript that it calls would not run.
-   */
-  callNested<Receiver extends object, A, B>(
-    receiver: Receiver,
-    fn: (this: Receiver, a: A, b: B) => void,
-    a: A,
-    b: B,
-  ): void
-  /** dup(2), close-on-exec. A new descriptor, the caller's, or -errno. */
-  duplicate(fd: number): number
   /** SO_SNDBUF and SO_RCVBUF in bytes, socket(7); 0 leaves one as it is. 0 or -errno. For tests of back-pressure. */
   setBufferBytes(fd: number, send: number, receive: number): number
   /** The native side's own values of the constants in this file, by name. */

@@ -28,10 +28,8 @@ export class Channel implements Endpoint {
   readonly #send: SendSide
   #onConnected: ((status: number) => void) | null = null
   #onClosed: (() => void) | null = null
-  #onReleased: (() => void) | null = null
   #isClosing = false
   #isClosed = false
-  #isRef = true
   /** Whether this channel is counted as keeping the event loop alive. */
   #isAlive = false
 
@@ -40,10 +38,7 @@ export class Channel implements Endpoint {
     this.driver = driver
     this.id = id
     this.#receive = new ReceiveSide(driver, id, handler, () => this.#updateAlive())
-    this.#send = new SendSide(driver, id, () => {
-      if (this.#onReleased !== null) this.#closeWhenReleased()
-      this.#updateAlive()
-    })
+    this.#send = new SendSide(driver, id, () => this.#updateAlive())
     driver.register(this)
   }
 
@@ -53,11 +48,6 @@ export class Channel implements Endpoint {
   }
 
   // --- connecting -----------------------------------------------------------------------------
-
-  /** bind(2), see NativeDriver.bind. 0 or -errno. */
-  bind(address: string, port: number, flags: number): number {
-    return this.driver.native.bind(this.id, address, port, flags)
-  }
 
   /** Starts a connect. 0: onConnected follows with 0 or -errno. -errno: refused, nothing follows. */
   connect(address: string, port: number, onConnected: (status: number) => void): number {
@@ -75,11 +65,6 @@ export class Channel implements Endpoint {
     return this.#receive.isReading
   }
 
-  /** Bytes delivered so far. */
-  get bytesReceived(): number {
-    return this.#receive.bytesDelivered
-  }
-
   /** From now on what arrives is delivered; first what was kept. */
   readStart(): void {
     this.#receive.start()
@@ -89,13 +74,6 @@ export class Channel implements Endpoint {
   /** After this nothing is delivered until readStart. */
   readStop(): void {
     this.#receive.stop()
-    this.#updateAlive()
-  }
-
-  /** As readStop; and nothing is taken from the socket any more, which somebody else reads from. */
-  readStopNow(): void {
-    this.#receive.stopNow()
-    this.driver.submit()
     this.#updateAlive()
   }
 
@@ -134,16 +112,6 @@ export class Channel implements Endpoint {
     return this.#sending(this.#send.send(bytes, request, mayFinish))
   }
 
-  /** Accepts several chunks of `total` bytes as one send. See send. */
-  sendGather(
-    chunks: readonly Uint8Array[],
-    total: number,
-    request: SendRequest,
-    mayFinish: boolean,
-  ): number {
-    return this.#sending(this.#send.sendGather(chunks, total, request, mayFinish))
-  }
-
   /** Accepts a string as bytes; Sent.done is allowed. See send. */
   sendString(text: string, encoding: BufferEncoding, request: SendRequest): number {
     return this.#sending(this.#send.sendString(text, encoding, request))
@@ -175,11 +143,6 @@ export class Channel implements Endpoint {
    */
   cancelSend(request: SendRequest): void {
     this.#send.cancel(request)
-  }
-
-  /** If the kernel has all of the send in flight and only the news of it was put off, tells it now. */
-  tellSent(): void {
-    this.#send.tellSent()
   }
 
   /** Sends FIN after everything accepted so far (W3). 0: onShutdown follows. -errno: refused. */
@@ -220,25 +183,6 @@ export class Channel implements Endpoint {
     this.#updateAlive()
   }
 
-  /**
-   * Gives the connection up to another holder of its socket: what the kernel has handed out by now is delivered, what was
-   * accepted is sent, then this end is closed without ending the connection.
-   */
-  release(onClosed: () => void): void {
-    this.#onReleased = onClosed
-    this.#receive.finish()
-    this.driver.submit()
-    this.#closeWhenReleased()
-    this.#updateAlive()
-  }
-
-  #closeWhenReleased(): void {
-    const onReleased = this.#onReleased
-    if (onReleased === null || this.#receive.isInFlight || this.#send.isActive) return
-    this.#onReleased = null
-    this.close(false, onReleased)
-  }
-
   #closed(): boolean {
     if (!this.#isClosing || this.#isClosed) {
       this.driver.stray()
@@ -256,45 +200,24 @@ export class Channel implements Endpoint {
 
   // --- the rest -------------------------------------------------------------------------------
 
-  /** TCP_NODELAY. 0 or -errno. */
-  setNoDelay(on: boolean): number {
-    return this.driver.native.setNoDelay(this.id, on)
-  }
-
-  /** SO_KEEPALIVE; `seconds` of silence before the first probe, 0 leaves it. 0 or -errno. */
-  setKeepAlive(on: boolean, seconds: number): number {
-    return this.driver.native.setKeepAlive(this.id, on, seconds)
-  }
-
   /** getsockname(2), or with `peer` getpeername(2). 0 or -errno. */
   name(peer: boolean, out: Partial<SocketName>): number {
     return this.driver.native.name(this.id, peer, out)
   }
 
-  /** The descriptor, or -EBADF. It stays the channel's: it may be inspected, never closed. */
+  /** The descriptor, or -EBADF. It stays the channel's: for tests, which inspect it. */
   get fd(): number {
     return this.driver.native.fd(this.id)
   }
 
-  /** Whether a channel that reads keeps the event loop alive; true at first. Operations with an end always do. */
-  setRef(on: boolean): void {
-    this.#isRef = on
-    this.#updateAlive()
-  }
-
-  get hasRef(): boolean {
-    return this.#isRef
-  }
-
-  /** As libuv counts: a reading handle when it is ref'd; requests and closing handles always. */
+  /** Operations with an end, and reading, keep the event loop alive. */
   #updateAlive(): void {
     const isAlive =
       !this.#isClosed &&
       (this.#isClosing ||
-        this.#onReleased !== null ||
         this.#onConnected !== null ||
         this.#send.isActive ||
-        (this.#isRef && this.#receive.isActive))
+        this.#receive.isActive)
     if (isAlive === this.#isAlive) return
     this.#isAlive = isAlive
     if (isAlive) this.driver.retain()
@@ -319,7 +242,6 @@ export class Channel implements Endpoint {
           return false
       }
     } finally {
-      if (this.#onReleased !== null) this.#closeWhenReleased()
       // Also when a callback throws. Nobody is told twice, so this may come after the callbacks.
       if (this.#isAlive) this.#updateAlive()
     }

@@ -2,7 +2,6 @@
  * Carries commands to a native driver and completions to the endpoints they are for. Owns the command queue, the table
  * of endpoints, the send arena and the count of what keeps the event loop alive. It never interprets a result.
  */
-import { closeSync } from 'node:fs'
 import type { DriverBinding, DriverKind, NativeDriver, NativeOptions, NativeStats } from './binding'
 import {
   COMMAND_HEADER_WORDS,
@@ -15,7 +14,7 @@ import {
   SLOT_BITS,
 } from './binding'
 import { Arena } from './arena'
-import { invariant, systemError } from './errors'
+import { systemError } from './errors'
 import { runTicks } from './ticks'
 
 /** From so many completions in a batch on, their sends are gathered. */
@@ -62,7 +61,6 @@ export class Driver {
   /** The receive pool; see the contract in binding.ts for how long its bytes are valid. */
   readonly pool: Buffer
 
-  readonly #binding: DriverBinding
   readonly #commands: Int32Array
   readonly #completions: Int32Array
   readonly #capacity: number
@@ -73,11 +71,6 @@ export class Driver {
   #strays = 0
   /** Endpoints nobody wants, until they are closed. */
   readonly #discarded = new Set<number>()
-  /** The native call asked for: receiver, function and two arguments. */
-  readonly #nativeCall: unknown[] = [undefined, undefined, undefined, undefined]
-  #hasNativeCall = false
-  /** What is to be done after the native call. */
-  #afterNativeCall: (() => void) | undefined
   /** What waits for its wake completion, in order. */
   readonly #deferred: (() => void)[] = []
 
@@ -86,13 +79,12 @@ export class Driver {
     const all = { ...defaultOptions, ...options }
     // Without the means to run ticks between completions, each gets a batch of its own: right, and slower.
     if (runTicks === undefined) all.batchSize = 1
-    const native = binding.createDriver(kind, all, () => this.#dispatch(), this.#nativeCall)
+    const native = binding.createDriver(kind, all, () => this.#dispatch())
     if (typeof native === 'number') {
       throw systemError(native, kind === 'uring' ? 'io_uring_setup' : 'epoll_create1')
     }
     this.kind = kind
     this.native = native
-    this.#binding = binding
     this.#commands = native.commands
     this.#completions = native.completions
     this.#capacity = all.commandCapacity
@@ -103,21 +95,6 @@ export class Driver {
   /** Opens a socket. Its endpoint id, or -errno. */
   open(family: SocketFamily): number {
     return this.native.open(Family[family])
-  }
-
-  /** A new descriptor for the socket of an endpoint, the caller's, or -errno. */
-  duplicate(id: number): number {
-    const fd = this.native.fd(id)
-    return fd < 0 ? fd : this.#binding.duplicate(fd)
-  }
-
-  /** An endpoint for the socket that `fd`, which stays the caller's, names; its id or -errno. */
-  adoptCopy(fd: number): number {
-    const copy = this.#binding.duplicate(fd)
-    if (copy < 0) return copy
-    const id = this.native.adopt(copy)
-    if (id < 0) closeSync(copy)
-    return id
   }
 
   /** Closes an endpoint that nobody has registered for. */
@@ -184,29 +161,6 @@ export class Driver {
   }
 
   /**
-   * Calls a method of one of Node's native streams, which calls JavaScript back, once the completion at hand is dealt
-   * with; then `after`. Only for what runs inside a completion, and once in each: see defer. Called from JavaScript
-   * directly, no ticks would run between the callbacks, and an exception would stay pending while the native code goes
-   * on.
-   */
-  callNative<Receiver extends object, A, B>(
-    receiver: Receiver,
-    fn: (this: Receiver, a: A, b: B) => void,
-    a: A,
-    b: B,
-    after?: () => void,
-  ): void {
-    invariant(!this.#hasNativeCall, 'a completion makes one native call')
-    const call = this.#nativeCall
-    call[0] = receiver
-    call[1] = fn
-    call[2] = a
-    call[3] = b
-    this.#hasNativeCall = true
-    this.#afterNativeCall = after
-  }
-
-  /**
    * Whether a batch of many completions is being delivered: what they send goes out together at its end, while the kernel's
    * code for it stays in the cache. Of few, each is sent at once, and its end is told as early as with libuv.
    */
@@ -217,16 +171,6 @@ export class Driver {
   /** Number of the event loop's turn that the batch at hand came in. */
   get turn(): number {
     return this.#completions[3]!
-  }
-
-  /** See Binding.callNested. */
-  callNested<Receiver extends object, A, B>(
-    receiver: Receiver,
-    fn: (this: Receiver, a: A, b: B) => void,
-    a: A,
-    b: B,
-  ): void {
-    this.#binding.callNested(receiver, fn, a, b)
   }
 
   /** Calls back from the event loop, soon, as a completion of its own. In the order of the calls. */
@@ -258,9 +202,7 @@ export class Driver {
     let index = completions[1]!
     // After a callback that threw: its ticks, before the next completion.
     if (index > 0) runTicks?.()
-    this.#continue()
-    while (!this.#hasNativeCall) {
-      if (index >= count) return Dispatched.done
+    while (index < count) {
       if (index === completions[2] && index > 0 && this.#commands[0]! > 0) return Dispatched.submit
       const at = COMPLETION_HEADER_WORDS + index * COMPLETION_WORDS
       const head = completions[at]!
@@ -273,27 +215,16 @@ export class Driver {
         if (head === Op.wake) this.#wake()
         else this.#drop(head & 0xff, id, result)
       } else if (endpoint.complete(head & 0xff, result, head >> 8, extra)) {
-        // A native call is preceded by the end of the scope, which runs them too.
-        if (!this.#hasNativeCall) runTicks?.()
+        runTicks?.()
       }
     }
-    this.#hasNativeCall = false
-    const isLast = index >= count && this.#afterNativeCall === undefined && !this.#isGathering
-    return isLast ? Dispatched.call : Dispatched.callAndReturn
-  }
-
-  /** Goes on with what asked for the last native call. */
-  #continue(): void {
-    const after = this.#afterNativeCall
-    if (after === undefined || this.#hasNativeCall) return
-    this.#afterNativeCall = undefined
-    after()
+    return Dispatched.done
   }
 
   #wake(): void {
     this.release()
     this.#deferred.shift()!()
-    if (!this.#hasNativeCall) runTicks?.()
+    runTicks?.()
   }
 
   #drop(opcode: number, id: number, result: number): void {

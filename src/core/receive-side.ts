@@ -26,8 +26,6 @@ export interface ChannelHandler {
 type Held = Buffer | number
 
 export class ReceiveSide {
-  /** Bytes delivered so far. */
-  bytesDelivered = 0
   handler: ChannelHandler
 
   readonly #driver: Driver
@@ -39,7 +37,6 @@ export class ReceiveSide {
   /** Nothing more will arrive: end of stream or an error was seen. */
   #isEnded = false
   #isClosed = false
-  #isFinished = false
   /** The event loop's turn in which bytes were last delivered. */
   #turn = -1
   #held: Held[] = []
@@ -61,7 +58,7 @@ export class ReceiveSide {
 
   /** Whether it waits for the peer: reading, and more may come. */
   get isActive(): boolean {
-    return this.#isReading && (!this.#isEnded || this.#held.length > 0) && !this.#isFinished
+    return this.#isReading && (!this.#isEnded || this.#held.length > 0)
   }
 
   start(): void {
@@ -74,12 +71,6 @@ export class ReceiveSide {
     this.#isReading = false
   }
 
-  /** As stop; and the kernel receives nothing from now on, for somebody else reads from the socket. */
-  stopNow(): void {
-    this.#isReading = false
-    this.#stopReceiving()
-  }
-
   /** The channel is closing: nothing is delivered any more. The driver ends the operation. True: bytes are left unread. */
   close(): boolean {
     this.#isClosed = true
@@ -88,23 +79,9 @@ export class ReceiveSide {
     return hasUnread
   }
 
-  /** No more is received; what the kernel has handed out by now is delivered, to whoever reads or not. */
-  finish(): void {
-    this.#isFinished = true
-    this.#isReading = true
-    this.#stopReceiving()
-    for (const held of this.#held.splice(0)) this.#deliver(held)
-  }
-
-  /** Whether the kernel may still hand out bytes. */
-  get isInFlight(): boolean {
-    return !this.#operation.isIdle
-  }
-
   /** See Channel.keep. */
   keep(memory: Buffer, offset: number, length: number): void {
     this.#held.unshift(copyOfPart(memory, offset, length))
-    this.bytesDelivered -= length
     this.#stopReceiving()
   }
 
@@ -133,7 +110,6 @@ export class ReceiveSide {
       }
       // Before the handler runs: it may throw, and the operation must go on.
       if (!more) this.#receive()
-      this.bytesDelivered += result
       this.#turn = this.#driver.turn
       this.handler.onBytes(this.#driver.pool, offset, result)
       return true
@@ -160,7 +136,7 @@ export class ReceiveSide {
   }
 
   #receive(reserve = 0): void {
-    if (this.#isEnded || this.#isClosed || this.#isFinished || !this.#operation.isIdle) return
+    if (this.#isEnded || this.#isClosed || !this.#operation.isIdle) return
     this.#operation.submit()
     this.#hadBytes = false
     this.#driver.queue(Op.receive, this.#id, reserve, 0)
@@ -192,7 +168,6 @@ export class ReceiveSide {
 
   #deliver(held: Held): void {
     if (typeof held === 'object') {
-      this.bytesDelivered += held.length
       this.handler.onBytes(held, 0, held.length)
     } else if (held === 0) {
       this.handler.onEnd()

@@ -122,7 +122,7 @@ export class SendSide {
     if (this.#request !== null) return this.#wait({ bytes: copyOf(bytes), length, request })
     if (length === 0) return this.#sendNothing(request, mayFinish)
     if (mayFinish && this.#driver.isGathering) {
-      const block = this.#blockFor(length, mayFinish)
+      const block = this.#blockFor(length)
       if (block >= 0) {
         this.#driver.arena.bytes.set(bytes, block)
         return this.#queueSend(block, length, request, block)
@@ -132,30 +132,13 @@ export class SendSide {
     return this.#sent(taken, length, -1, request, mayFinish)
   }
 
-  /** See Channel.sendGather. */
-  sendGather(
-    chunks: readonly Uint8Array[],
-    total: number,
-    request: SendRequest,
-    mayFinish: boolean,
-  ): number {
-    const block = this.#blockFor(total, mayFinish)
-    if (block < 0) return this.#sendMany(chunks, total, request, mayFinish)
-    let at = block
-    for (const chunk of chunks) {
-      this.#driver.arena.bytes.set(chunk, at)
-      at += chunk.length
-    }
-    return this.#sendBlock(block, total, request, mayFinish)
-  }
-
   /** See Channel.sendString. */
   sendString(text: string, encoding: BufferEncoding, request: SendRequest): number {
     const length = encodedLength(text, encoding)
-    const block = this.#blockFor(length, true)
+    const block = this.#blockFor(length)
     if (block < 0) return this.send(Buffer.from(text, encoding), request, true)
     this.#encode(text, encoding, block, length)
-    return this.#sendBlock(block, length, request, true)
+    return this.#sendBlock(block, length, request)
   }
 
   /** See Channel.sendEntries. */
@@ -165,11 +148,11 @@ export class SendSide {
       const length = typeof chunk === 'string' ? encodedLength(chunk, encoding) : chunk.length
       total += length < 0 ? Infinity : length
     }
-    const block = this.#blockFor(total, true)
+    const block = this.#blockFor(total)
     if (block < 0) {
       const chunks = entries.map(encoded)
       if (total === Infinity) total = chunks.reduce((sum, { length }) => sum + length, 0)
-      return this.#sendMany(chunks, total, request, true)
+      return this.#sendMany(chunks, total, request)
     }
     let at = block
     for (const { chunk, encoding } of entries) {
@@ -182,23 +165,18 @@ export class SendSide {
         at += chunk.length
       }
     }
-    return this.#sendBlock(block, total, request, true)
+    return this.#sendBlock(block, total, request)
   }
 
   /** Chunks of `total` bytes that no arena block is there for. */
-  #sendMany(
-    chunks: readonly Uint8Array[],
-    total: number,
-    request: SendRequest,
-    mayFinish: boolean,
-  ): number {
+  #sendMany(chunks: readonly Uint8Array[], total: number, request: SendRequest): number {
     if (this.#request !== null || total === 0 || chunks.length > CHUNKS_MAX) {
-      return this.send(Buffer.concat(chunks, total), request, mayFinish)
+      return this.send(Buffer.concat(chunks, total), request, true)
     }
     const refusal = this.#refusal()
     if (refusal !== 0) return refusal
     const taken = this.#driver.native.sendMany(this.#id, chunks)
-    return this.#sent(taken, total, -1, request, mayFinish)
+    return this.#sent(taken, total, -1, request, true)
   }
 
   #encode(text: string, encoding: BufferEncoding, offset: number, length: number): void {
@@ -330,8 +308,8 @@ export class SendSide {
   }
 
   /** A block to copy `length` bytes to, or -1 when another way has to be taken. */
-  #blockFor(length: number, mayGather: boolean): number {
-    const max = mayGather && this.#driver.isGathering ? Arena.blockBytesMax : copyBytesMax
+  #blockFor(length: number): number {
+    const max = this.#driver.isGathering ? Arena.blockBytesMax : copyBytesMax
     if (length <= 0 || length > max) return -1
     if (this.#request !== null || this.#refusal() !== 0) return -1
     return this.#driver.arena.allocate(length)
@@ -349,11 +327,11 @@ export class SendSide {
     return this.#tellLater(request, 0)
   }
 
-  #sendBlock(block: number, length: number, request: SendRequest, mayFinish: boolean): number {
-    if (mayFinish && this.#driver.isGathering) return this.#queueSend(block, length, request, block)
+  #sendBlock(block: number, length: number, request: SendRequest): number {
+    if (this.#driver.isGathering) return this.#queueSend(block, length, request, block)
     const taken = this.#driver.native.sendBlock(this.#id, block, length)
     if (taken < 0 || taken === length) this.#driver.arena.release(block)
-    return this.#sent(taken, length, block, request, mayFinish)
+    return this.#sent(taken, length, block, request, true)
   }
 
   /** Sends from the arena, with what else is commanded by then. `release`: the block to release at its end, or -1. */
@@ -391,16 +369,11 @@ export class SendSide {
     this.#start(request, 0, -1, taken)
     this.#isOut = true
     this.#later(() => {
-      if (this.#request === request) this.tellSent()
+      if (this.#request !== request) return
+      this.#isOut = false
+      this.complete(0, 0)
     })
     return Sent.pending
-  }
-
-  /** See Channel.tellSent. */
-  tellSent(): void {
-    if (!this.#isOut) return
-    this.#isOut = false
-    this.complete(0, 0)
   }
 
   #start(request: SendRequest, length: number, block: number, takenBefore: number): void {

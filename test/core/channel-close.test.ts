@@ -194,7 +194,7 @@ describe('close', () => {
       () => send('x'),
       () => channel.send(Buffer.alloc(70_000), seen.sending('x'), true),
       () => channel.sendString('x', 'utf8', seen.sending('x')),
-      () => channel.sendGather([Buffer.from('x')], 1, seen.sending('x'), true),
+      () => channel.sendEntries([{ chunk: Buffer.from('x'), encoding: 'utf8' }], seen.sending('x')),
       () => channel.sendOwned(0, 1, seen.sending('x')),
     ]) {
       expect(refuse()).toBe(errno('EBADF'))

@@ -18,6 +18,11 @@ let fixture: ChannelFixture
 const send = (text: string, name = text): number =>
   fixture.channel.send(Buffer.from(text, 'latin1'), fixture.seen.sending(name), false)
 
+const entry = (text: string): { chunk: Buffer; encoding: 'utf8' } => ({
+  chunk: Buffer.from(text),
+  encoding: 'utf8',
+})
+
 /** Takes every block of the arena; returns what gives one back. */
 function exhaustArena(): () => void {
   const { arena } = fixture.driver
@@ -154,7 +159,7 @@ describe('send', () => {
     expect(send('x')).toBe(ECONNRESET)
     expect(send('')).toBe(ECONNRESET)
     expect(channel.sendString('x', 'utf8', seen.sending(''))).toBe(ECONNRESET)
-    expect(channel.sendGather([Buffer.from('x')], 1, seen.sending(''), true)).toBe(ECONNRESET)
+    expect(channel.sendEntries([entry('x')], seen.sending(''))).toBe(ECONNRESET)
     expect(channel.sendOwned(0, 1, seen.sending(''))).toBe(ECONNRESET)
     expect(channel.send(Buffer.alloc(70_000), seen.sending(''), true)).toBe(ECONNRESET)
     // A FIN would say that nothing is missing.
@@ -228,7 +233,7 @@ describe('zero bytes', () => {
     const { channel, seen, kernel } = fixture
     expect(channel.send(Buffer.alloc(0), seen.sending(''), true)).toBe(Sent.done)
     expect(channel.sendString('', 'utf8', seen.sending(''))).toBe(Sent.done)
-    expect(channel.sendGather([], 0, seen.sending(''), true)).toBe(Sent.done)
+    expect(channel.sendEntries([], seen.sending(''))).toBe(Sent.done)
     kernel.wakeAll()
     expect(seen.events).toEqual([])
     expect(kernel.taken()).toEqual([])
@@ -389,14 +394,8 @@ describe('a full arena', () => {
       () => fixture.channel.sendString('abc', 'utf8', fixture.seen.sending('abc')),
     ],
     [
-      'sendGather',
-      () =>
-        fixture.channel.sendGather(
-          [Buffer.from('ab'), Buffer.from('c')],
-          3,
-          fixture.seen.sending('abc'),
-          true,
-        ),
+      'sendEntries',
+      () => fixture.channel.sendEntries([entry('ab'), entry('c')], fixture.seen.sending('abc')),
     ],
   ])('%s falls back to sendNow, and what it leaves is sent in order', (_name, action) => {
     const { kernel, id, seen } = fixture
@@ -414,20 +413,16 @@ describe('a full arena', () => {
     const { kernel, id, channel, seen } = fixture
     kernel.sendNowTakes = (length) => length
     const chunks = ['a'.repeat(10_000), 'b'.repeat(10_000)]
-    const entries = chunks.map((chunk) => ({
-      chunk: Buffer.from(chunk),
-      encoding: 'utf8' as const,
-    }))
+    const entries = chunks.map(entry)
     expect(channel.sendEntries(entries, seen.sending('entries'))).toBe(Sent.done)
     expect(kernel.sendNowCalls).toBe(1)
     expect(kernel.wire(id)).toBe(chunks.join(''))
     expect(channel.bytesAccepted).toBe(20_000)
     kernel.sendNowTakes = () => 5000
-    const gathered = chunks.map((chunk) => Buffer.from(chunk))
-    expect(channel.sendGather(gathered, 20_000, seen.sending('gathered'), true)).toBe(Sent.pending)
+    expect(channel.sendEntries(entries, seen.sending('again'))).toBe(Sent.pending)
     expect(kernel.sendLength(id)).toBe(15_000)
     kernel.deliver(kernel.sent(id))
-    expect(seen.events).toEqual(['sent gathered 0 20000'])
+    expect(seen.events).toEqual(['sent again 0 20000'])
     expect(kernel.wire(id)).toBe(chunks.join('') + chunks.join(''))
   })
 
@@ -511,12 +506,12 @@ describe('strings', () => {
   })
 })
 
-describe('gather', () => {
+describe('several chunks', () => {
   test('several chunks leave as one send, in order, as they were (W2)', () => {
     const { kernel, channel, id, seen } = fixture
-    const chunks = ['one', '', 'two', 'three'].map((text) => Buffer.from(text))
-    expect(channel.sendGather(chunks, 11, seen.sending('all'), true)).toBe(Sent.pending)
-    chunks.forEach((chunk) => chunk.fill('x'))
+    const entries = ['one', '', 'two', 'three'].map(entry)
+    expect(channel.sendEntries(entries, seen.sending('all'))).toBe(Sent.pending)
+    entries.forEach(({ chunk }) => chunk.fill('x'))
     expect(kernel.sendLength(id)).toBe(11)
     kernel.deliver(kernel.sent(id))
     expect(kernel.wire(id)).toBe('onetwothree')
@@ -526,9 +521,9 @@ describe('gather', () => {
   test('behind another send it waits as one', () => {
     const { kernel, channel, id, seen } = fixture
     send('first')
-    const chunks = ['one', 'two'].map((text) => Buffer.from(text))
-    channel.sendGather(chunks, 6, seen.sending('all'), true)
-    chunks.forEach((chunk) => chunk.fill('x'))
+    const entries = ['one', 'two'].map(entry)
+    channel.sendEntries(entries, seen.sending('all'))
+    entries.forEach(({ chunk }) => chunk.fill('x'))
     expect(channel.waitingSends).toBe(1)
     kernel.deliver(kernel.sent(id))
     kernel.deliver(kernel.sent(id))
@@ -538,8 +533,8 @@ describe('gather', () => {
   test('more than a block is offered at once, as one', () => {
     const { kernel, channel, id, seen } = fixture
     kernel.sendNowTakes = () => 10_000
-    const chunks = [Buffer.alloc(9000, 'a'), Buffer.alloc(9000, 'b')]
-    expect(channel.sendGather(chunks, 18_000, seen.sending('all'), true)).toBe(Sent.pending)
+    const entries = ['a'.repeat(9000), 'b'.repeat(9000)].map(entry)
+    expect(channel.sendEntries(entries, seen.sending('all'))).toBe(Sent.pending)
     kernel.deliver(kernel.sent(id))
     expect(kernel.wire(id)).toBe('a'.repeat(9000) + 'b'.repeat(9000))
     expect(seen.events).toEqual(['sent all 0 18000'])
@@ -866,22 +861,5 @@ describe('in a batch', () => {
     kernel.sendNowTakes = (length) => length
     expect(channel.send(Buffer.from(' later'), seen.sending('later'), true)).toBe(Sent.done)
     expect(kernel.wire(id)).toBe('echo later')
-  })
-
-  test('a native call, also the last of many completions, gathers what it sends', () => {
-    const { kernel, channel, id, seen, driver } = fixture
-    const sendsNow = function (this: object): void {
-      channel.send(Buffer.from('from below'), seen.sending('native'), true)
-    }
-    seen.onEvent = (event) => {
-      if (event.startsWith('bytes')) driver.callNative({}, sendsNow, undefined, undefined)
-    }
-    channel.readStart()
-    kernel.taken()
-    kernel.deliver(...[1, 2, 3].map(() => kernel.received(id, 'x')), kernel.received(id, 'last'))
-    expect(kernel.wire(id)).toBe('')
-    kernel.taken()
-    kernel.deliver(kernel.sent(id))
-    expect(kernel.wire(id)).toBe('from below')
   })
 })

@@ -156,7 +156,8 @@ class Script implements ChannelHandler {
     } else if (kind === 1) {
       const cut = random(bytes.length + 1)
       const chunks = [bytes.subarray(0, cut), bytes.subarray(cut)]
-      answer = channel.sendGather(chunks, bytes.length, request, mayFinish)
+      const entries = chunks.map((chunk) => ({ chunk, encoding: 'utf8' as const }))
+      answer = channel.sendEntries(entries, request)
     } else {
       if (kind === 2 && bytes.length <= 65536) {
         entry.block = driver.arena.allocate(bytes.length || 1)

@@ -1,6 +1,5 @@
 /**
- * What keeps the event loop alive, as libuv counts: a reading handle when it is ref'd; requests and closing handles
- * always. Each test would catch a process that hangs, or one that leaves before its work is done.
+ * What keeps the event loop alive: channels that read, operations with an end, acceptors that are ref'd. Each test would catch a process that hangs, or one that leaves before its work is done.
  */
 import { Acceptor } from '../../src/core/acceptor'
 import { Channel } from '../../src/core/channel'
@@ -27,9 +26,6 @@ describe('a channel', () => {
 
   test('one that does nothing does not', () => {
     expect(fixture.kernel.isRef).toBe(false)
-    expect(fixture.channel.hasRef).toBe(true)
-    fixture.channel.setRef(true)
-    expect(fixture.kernel.isRef).toBe(false)
   })
 
   test('one that reads does, from readStart to readStop', () => {
@@ -41,20 +37,6 @@ describe('a channel', () => {
     expect(kernel.isRef).toBe(false)
     channel.readStart()
     expect(kernel.isRef).toBe(true)
-  })
-
-  test('one that reads unref’d does not; ref makes it', () => {
-    const { kernel, channel } = fixture
-    channel.setRef(false)
-    channel.setRef(false)
-    channel.readStart()
-    expect(kernel.isRef).toBe(false)
-    expect(channel.hasRef).toBe(false)
-    channel.setRef(true)
-    channel.setRef(true)
-    expect(kernel.isRef).toBe(true)
-    channel.setRef(false)
-    expect(kernel.isRef).toBe(false)
   })
 
   test.each([0, errno('ECONNRESET')])('one that has read to its end (%i) does not', (result) => {
@@ -73,9 +55,8 @@ describe('a channel', () => {
     expect(kernel.isRef).toBe(true)
   })
 
-  test.each([true, false])('a send does until its completion, ref’d (%s) or not', (isRef) => {
+  test('a send does until its completion', () => {
     const { kernel, channel, id, seen } = fixture
-    channel.setRef(isRef)
     channel.send(Buffer.from('a'), seen.sending('a'), false)
     channel.send(Buffer.from('b'), seen.sending('b'), false)
     expect(kernel.isRef).toBe(true)
@@ -119,9 +100,8 @@ describe('a channel', () => {
     expect(kernel.isRef).toBe(false)
   })
 
-  test('a shutdown does until it is out, unref’d or not', () => {
+  test('a shutdown does until it is out', () => {
     const { kernel, channel, id, seen } = fixture
-    channel.setRef(false)
     channel.shutdown(seen.shuttingDown())
     expect(kernel.isRef).toBe(true)
     kernel.deliver(kernel.shutDown(id))
@@ -130,7 +110,6 @@ describe('a channel', () => {
 
   test('a connect does until it is answered; a refused one does not', () => {
     const { kernel, channel, id } = fixture
-    channel.setRef(false)
     kernel.refuses.connect = errno('EACCES')
     channel.connect('::1', 1, () => {})
     expect(kernel.isRef).toBe(false)
@@ -141,17 +120,12 @@ describe('a channel', () => {
     expect(kernel.isRef).toBe(false)
   })
 
-  test('a close does until it is done, unref’d or not: else its callback might never come', () => {
+  test('a close does until it is done: else its callback might never come', () => {
     const { kernel, channel, id, seen } = fixture
-    channel.setRef(false)
     channel.close(false, seen.closed)
-    expect(kernel.isRef).toBe(true)
-    channel.setRef(true)
-    channel.setRef(false)
     expect(kernel.isRef).toBe(true)
     kernel.deliver(kernel.closed(id))
     expect(kernel.isRef).toBe(false)
-    channel.setRef(true)
     channel.readStart()
     expect(kernel.isRef).toBe(false)
   })

@@ -107,14 +107,12 @@ export class ScriptedKernel implements DriverBinding, NativeDriver {
   readonly log: Command[] = []
   /** Breaches of the contract by the TypeScript side. Has to stay empty. */
   readonly violations: string[] = []
-  /** What dispatch and native calls have thrown: what Node would have reported as 'uncaughtException'. */
+  /** What dispatch has thrown: what Node would have reported as 'uncaughtException'. */
   readonly uncaught: unknown[] = []
   /** submit calls so far. */
   submits = 0
   /** Dispatch calls so far. */
   dispatches = 0
-  /** Native calls made so far. */
-  nativeCalls = 0
   /** Wakes that were commanded and have not completed. */
   #wakes = 0
   /** What take() took. */
@@ -144,7 +142,6 @@ export class ScriptedKernel implements DriverBinding, NativeDriver {
   pool: Uint8Array = new Uint8Array(0)
 
   #dispatch: () => number = () => Dispatched.done
-  #nativeCall: unknown[] = []
   #batchSize = 0
   #poolUsed = 0
   #turn = 0
@@ -159,35 +156,12 @@ export class ScriptedKernel implements DriverBinding, NativeDriver {
     throw new Error('the scripted kernel is not probed')
   }
 
-  callNested<Receiver extends object, A, B>(
-    receiver: Receiver,
-    fn: (this: Receiver, a: A, b: B) => void,
-    a: A,
-    b: B,
-  ): void {
-    try {
-      fn.call(receiver, a, b)
-    } catch (error) {
-      this.uncaught.push(error)
-    }
-  }
-
-  duplicate(fd: number): number {
-    return fd
-  }
-
   setBufferBytes(): number {
     return 0
   }
 
-  createDriver(
-    _kind: DriverKind,
-    options: NativeOptions,
-    dispatch: () => number,
-    nativeCall: unknown[],
-  ): NativeDriver {
+  createDriver(_kind: DriverKind, options: NativeOptions, dispatch: () => number): NativeDriver {
     this.#dispatch = dispatch
-    this.#nativeCall = nativeCall
     this.#batchSize = options.batchSize
     this.commands = new Int32Array(COMMAND_HEADER_WORDS + options.commandCapacity * COMMAND_WORDS)
     this.completions = new Int32Array(
@@ -218,10 +192,6 @@ export class ScriptedKernel implements DriverBinding, NativeDriver {
     return this.refuses.open ?? this.endpoint()
   }
 
-  adopt(): number {
-    return this.endpoint()
-  }
-
   bind(id: number, address: string, port: number): number {
     this.#live(id, 'bind')
     this.addresses.push(`${address} ${port}`)
@@ -239,14 +209,6 @@ export class ScriptedKernel implements DriverBinding, NativeDriver {
   listen(id: number): number {
     this.#live(id, 'listen')
     return this.refuses.listen ?? 0
-  }
-
-  setNoDelay(id: number): number {
-    return this.#live(id, 'setNoDelay') === undefined ? errno('EBADF') : 0
-  }
-
-  setKeepAlive(id: number): number {
-    return this.#live(id, 'setKeepAlive') === undefined ? errno('EBADF') : 0
   }
 
   name(id: number, _peer: boolean, out: Partial<SocketName>): number {
@@ -648,16 +610,11 @@ export class ScriptedKernel implements DriverBinding, NativeDriver {
     this.#seal(batch, true)
     for (;;) {
       const answer = this.#callDispatch(batch.length)
-      if (answer === undefined || answer === Dispatched.done) return
-      if (answer === Dispatched.submit) {
-        const left = this.#between(batch)
-        if (left === undefined) return
-        batch = left
-        this.#seal(batch, --rounds > 0)
-        continue
-      }
-      this.#callNative()
-      if (answer === Dispatched.call) return
+      if (answer !== Dispatched.submit) return
+      const left = this.#between(batch)
+      if (left === undefined) return
+      batch = left
+      this.#seal(batch, --rounds > 0)
     }
   }
 
@@ -669,9 +626,8 @@ export class ScriptedKernel implements DriverBinding, NativeDriver {
       this.dispatches++
       try {
         const answer = this.#dispatch()
-        const isOver = answer === Dispatched.done || answer === Dispatched.call
-        if (isOver && completions[1]! < count) {
-          this.#breach(`dispatch answered ${answer} with completions left`)
+        if (answer === Dispatched.done && completions[1]! < count) {
+          this.#breach('dispatch is done with completions left')
           return undefined
         }
         return answer
@@ -696,16 +652,6 @@ export class ScriptedKernel implements DriverBinding, NativeDriver {
     // As many as the batch has place for.
     const wakes = this.#dueWakes(this.#batchSize - left.length)
     return inNativeOrder([...wakes, ...left])
-  }
-
-  #callNative(): void {
-    this.nativeCalls++
-    const [receiver, fn, a, b] = this.#nativeCall
-    try {
-      ;(fn as (a: unknown, b: unknown) => void).call(receiver, a, b)
-    } catch (error) {
-      this.uncaught.push(error)
-    }
   }
 
   // --- the contract ---------------------------------------------------------------------------------------------

@@ -228,12 +228,6 @@ describe.each(kinds)('%s: close', (kind) => {
     expect((await rig.last('accept', listener)).result).toBe(errno('ECANCELED'))
   })
 
-  test('a descriptor the driver already owns cannot be adopted', async () => {
-    const rig = makeRig(kind)
-    const { id: listener } = rig.listen()
-    expect(rig.driver.adopt(rig.driver.fd(listener))).toBe(errno('EEXIST'))
-  })
-
   test('a freed id stays refused, and its slot comes back with another generation', async () => {
     const rig = makeRig(kind, { endpointsMax: 1 })
     const first = rig.open('inet')

@@ -11,9 +11,7 @@ const { isMainThread, parentPort, workerData } = require('node:worker_threads')
 
 const addon = require(process.env.URING_NET_ADDON_UNDER_TEST)
 const [program, kind] = isMainThread ? process.argv.slice(2) : workerData
-const [RECEIVE, SEND, ACCEPT, CLOSE, WAKE] = [1, 2, 4, 7, 8]
-/** What dispatch answers. */
-const [DONE, CALL, CALL_AND_RETURN] = [0, 1, 2]
+const [RECEIVE, SEND, ACCEPT, CLOSE] = [1, 2, 4, 7]
 const mebibyte = 1 << 20
 
 const options = {
@@ -44,9 +42,9 @@ function makeDriver(onCompletion, changed = {}) {
       const [head, id, result] = completions.subarray(4 + index * 4, 8 + index * 4)
       onCompletion(head & 0xff, id, result)
     }
-    return DONE
+    return 0
   }
-  const driver = addon.createDriver(kind, { ...options, ...changed }, dispatch, [])
+  const driver = addon.createDriver(kind, { ...options, ...changed }, dispatch)
   if (typeof driver === 'number') throw new Error(`createDriver returned ${driver}`)
   driver.setRef(true)
   return driver
@@ -129,7 +127,7 @@ const programs = {
     const dispatch = () => {
       const { completions } = driver
       const index = completions[1]
-      if (index === completions[0]) return DONE
+      if (index === completions[0]) return 0
       const id = completions[4 + index * 4 + 1]
       // Throws too, the second time, before the cursor moves: nothing may be lost by that.
       if (index > 0) process._tickCallback()
@@ -141,7 +139,7 @@ const programs = {
       })
       throw new Error(`at ${id}`)
     }
-    const driver = addon.createDriver(kind, options, dispatch, [])
+    const driver = addon.createDriver(kind, options, dispatch)
     driver.setRef(true)
     const ids = Array.from({ length: 6 }, () => driver.open(4))
     for (const id of ids) command(driver, CLOSE, id)
@@ -155,7 +153,7 @@ const programs = {
     const dispatch = () => {
       throw new Error('from dispatch')
     }
-    const driver = addon.createDriver(kind, options, dispatch, [])
+    const driver = addon.createDriver(kind, options, dispatch)
     driver.setRef(true)
     command(driver, CLOSE, driver.open(4))
     setTimeout(() => process.exit(0), 5000)
@@ -181,89 +179,6 @@ const programs = {
       })
     })
     command(driver, CLOSE, driver.open(4))
-  },
-
-  /**
-   * Native calls asked for by dispatch, into one of Node's own streams: what they call back runs in scopes of its own
-   * only when there is none around it.
-   */
-  'native-call': () => {
-    const { JSStream } = process.binding('js_stream')
-    const order = []
-    process.on('uncaughtException', (error) => order.push(`caught ${error.message}`))
-    const note = (what) => {
-      order.push(what)
-      process.nextTick(() => {
-        order.push(`tick of ${what}`)
-        Promise.resolve().then(() => order.push(`microtask of ${what}`))
-      })
-    }
-    const stream = new JSStream()
-    stream.onread = (chunk) => {
-      note(`read of ${chunk.byteLength}`)
-      if (chunk.byteLength === 3) throw new Error('thrown by a read')
-    }
-    function readTwice(first, second) {
-      this.readBuffer(first)
-      order.push('between')
-      this.readBuffer(second)
-    }
-    const nativeCall = []
-    const ask = (answer, ...parts) => {
-      parts.forEach((part, index) => (nativeCall[index] = part))
-      return answer
-    }
-    const answers = [
-      () => ask(CALL_AND_RETURN, stream, readTwice, new Uint8Array(1), new Uint8Array(2)),
-      () => ask(CALL_AND_RETURN, stream, stream.readBuffer, new Uint8Array(3), undefined),
-      () => DONE,
-      // Its dispatch has delivered all there is and is not called again.
-      () => ask(CALL, stream, stream.readBuffer, new Uint8Array(4), undefined),
-    ]
-    const dispatch = () => {
-      const { completions } = driver
-      order.push('dispatch')
-      if (completions[1] > 0) process._tickCallback()
-      while (completions[1] < completions[0]) {
-        const index = completions[1]++
-        note(`completion ${index}`)
-        const answer = answers[index]()
-        if (answer !== DONE) return answer
-      }
-      return DONE
-    }
-    const driver = addon.createDriver(kind, options, dispatch, nativeCall)
-    driver.setRef(true)
-    for (const _ of answers) command(driver, WAKE, 0)
-    // The first timer comes after the batch, the second one after whatever a dispatch too many would do.
-    setTimeout(() => {
-      setTimeout(() => {
-        say(order)
-        driver.close()
-      }, 1)
-    }, 1)
-  },
-
-  /** Descriptor 3 is a listener or a connection that the parent holds as well: answers one message, then closes it. */
-  adopt: () => {
-    const driver = makeDriver((op, id, result) => {
-      if (op === ACCEPT && result > 0) command(driver, RECEIVE, result)
-      if (op === RECEIVE && result > 0) {
-        driver.arena.set(Buffer.from('from the child'))
-        command(driver, SEND, id, 0, 14)
-      }
-      if (op === SEND) {
-        command(driver, CLOSE, id)
-        if (id !== adopted) command(driver, CLOSE, adopted)
-      }
-      if (op === CLOSE && id === adopted) {
-        say('closed')
-        driver.close()
-      }
-    })
-    const adopted = driver.adopt(3)
-    if (adopted < 0) throw new Error(`adopt returned ${adopted}`)
-    command(driver, process.argv[4] === 'listener' ? ACCEPT : RECEIVE, adopted)
   },
 
   /** Run with few descriptors: connections that find none are refused, and accepting goes on. */

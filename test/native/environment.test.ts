@@ -24,8 +24,6 @@ interface Setting {
   readonly args?: string[]
   /** ulimit -n. */
   readonly limit?: number
-  /** What the child gets as descriptor 3. */
-  readonly inherit?: number
 }
 
 /** Runs one of child.js's programs to its end. */
@@ -34,7 +32,7 @@ async function run(name: string, kind: string, setting: Setting = {}): Promise<E
   const limit = `ulimit -n ${setting.limit ?? '$(ulimit -n)'}; exec "$@"`
   const child = spawn('sh', ['-c', limit, 'sh', ...words], {
     env,
-    stdio: ['ignore', 'pipe', 'pipe', setting.inherit ?? 'ignore'],
+    stdio: ['ignore', 'pipe', 'pipe'],
   })
   let stdout = ''
   let stderr = ''
@@ -142,36 +140,6 @@ describe.each(kinds)('%s: dispatch', (kind) => {
   })
 })
 
-describe.each(kinds)('%s: a native call', (kind) => {
-  test('is made outside the batch’s scope, reports what it throws, and the rest of the batch follows', async () => {
-    const { said, stderr } = await run('native-call', kind)
-    expect(stderr).toBe('')
-    const followed = (what: string) => [what, `tick of ${what}`, `microtask of ${what}`]
-    expect(said[0]).toEqual([
-      'dispatch',
-      // The scope has ended before the call, and each of the two reads in it is a scope of its own.
-      ...followed('completion 0'),
-      ...followed('read of 1'),
-      'between',
-      ...followed('read of 2'),
-      'dispatch',
-      ...followed('completion 1'),
-      'read of 3',
-      'caught thrown by a read',
-      'dispatch',
-      'tick of read of 3',
-      'microtask of read of 3',
-      'completion 2',
-      'completion 3',
-      ...['tick', 'microtask'].flatMap((kind) => [
-        `${kind} of completion 2`,
-        `${kind} of completion 3`,
-      ]),
-      ...followed('read of 4'),
-    ])
-  })
-})
-
 describe.each(kinds)('%s: descriptors', (kind) => {
   test('used up refuse connections without an error, without spinning, and accepting resumes', async () => {
     const { code, said, stderr } = await run('descriptors', kind, { limit: 64 })
@@ -184,46 +152,5 @@ describe.each(kinds)('%s: descriptors', (kind) => {
     expect(result.more).toBe(1)
     expect(result.batches).toBeLessThan(50)
     expect(result.busyMs).toBeLessThan(400)
-  })
-})
-
-describe.each(kinds)('%s: adopted', (kind) => {
-  test('a connection carries bytes, and closing it leaves the other holder connected', async () => {
-    const rig = makeRig(kind)
-    const { id, peer } = await rig.pair(false)
-    const answer = emitted(peer, 'data')
-    peer.write('hello')
-    const { said, stderr } = await run('adopt', kind, {
-      args: ['connection'],
-      inherit: rig.driver.fd(id),
-    })
-    expect({ said, stderr }).toEqual({ said: ['closed'], stderr: '' })
-    expect(String(await answer)).toBe('from the child')
-    rig.command('receive', id)
-    peer.write('still there')
-    await rig.completion('receive', id)
-    expect(rig.received(id).toString()).toBe('still there')
-    peer.destroy()
-  })
-
-  test('a listener accepts, and closing it leaves the other holder listening', async () => {
-    const rig = makeRig(kind)
-    const { id: listener, port } = rig.listen()
-    rig.command('cancel', listener, 4)
-    await rig.last('accept', listener)
-    const peer = net.connect(port, '127.0.0.1')
-    const answer = emitted(peer, 'data')
-    peer.write('hello')
-    const { said, stderr } = await run('adopt', kind, {
-      args: ['listener'],
-      inherit: rig.driver.fd(listener),
-    })
-    expect({ said, stderr }).toEqual({ said: ['closed'], stderr: '' })
-    expect(String(await answer)).toBe('from the child')
-    rig.command('accept', listener)
-    const second = net.connect(port, '127.0.0.1')
-    await rig.event('connection', (e) => e.op === 'accept' && e.result > 0)
-    peer.destroy()
-    second.destroy()
   })
 })

@@ -104,7 +104,7 @@ export class Rig {
 
   constructor(kind: DriverKind, changed: Partial<NativeOptions> = {}) {
     const dispatch = (): number => this.#dispatch()
-    const made = binding.createDriver(kind, { ...options, ...changed }, dispatch, [])
+    const made = binding.createDriver(kind, { ...options, ...changed }, dispatch)
     if (typeof made === 'number') throw new Error(`createDriver(${kind}) returned ${made}`)
     this.driver = made
     made.setRef(true)
