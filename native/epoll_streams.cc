@@ -117,7 +117,9 @@ void EpollStreams::OnRead(uv_stream_t* handle, ssize_t count, const uv_buf_t* bu
 void EpollStreams::Read(Stream& stream, ssize_t count, const uv_buf_t* buffer) {
   if (count < 0) {
     Disarm(stream);
-    return host_->OnArrived(stream, count == UV_EOF ? 0 : static_cast<int32_t>(count), 0);
+    host_->OnArrived(stream, count == UV_EOF ? 0 : static_cast<int32_t>(count), 0);
+    // Other descriptors' events are waiting behind this one, and libuv tells of an end in its place.
+    return host_->DeliverNow();
   }
   const uint32_t bytes = static_cast<uint32_t>(count);
   const auto* start = reinterpret_cast<const uint8_t*>(buffer->base);

@@ -78,6 +78,8 @@ class StreamHost {
  public:
   virtual Stream* FindStreamById(int32_t id) = 0;
   virtual void OnArrived(Stream& stream, int32_t result, uint32_t offset) = 0;
+  // What has arrived is delivered now. Calls JavaScript: only from a callback of the loop.
+  virtual void DeliverNow() = 0;
   // Pieces that have arrived so far.
   virtual uint64_t arrived() const = 0;
   virtual uv_loop_t* loop() const = 0;

@@ -80,6 +80,7 @@ class StreamEngine final : public StreamHost {
   // StreamHost
   Stream* FindStreamById(int32_t id) override;
   void OnArrived(Stream& stream, int32_t result, uint32_t offset) override;
+  void DeliverNow() override { Deliver(); }
   uint64_t arrived() const override { return arrived_; }
   uv_loop_t* loop() const override { return loop_; }
   uint64_t turn() const override { return turn_; }

@@ -367,7 +367,12 @@ export class Graft implements StreamReader {
     const answer = (
       this.#stock.onStreamRead as (this: NodeHandle, memory: unknown) => unknown
     ).call(this.#handle, memory)
-    if (this.#smallReads >= smallReadsMax && this.#route === 'bulk' && memory !== undefined) {
+    const isOver =
+      this.#smallReads >= smallReadsMax &&
+      this.#route === 'bulk' &&
+      memory !== undefined &&
+      this.#natives.getWriteQueueSize.call(this.#handle) === 0
+    if (isOver) {
       this.#natives.setOnread.call(this.#handle, this.#stock.onStreamRead)
       this.#takeBack()
     }
@@ -382,6 +387,17 @@ export class Graft implements StreamReader {
   }
 
   // --- sending ------------------------------------------------------------------------------------
+
+  /**
+   * A write of Node's was made. While it is blocked libuv reads, too: after a reset it is the receive that tells, and who
+   * gets the socket's error is who asks first.
+   */
+  afterWrite(): void {
+    if (this.#route === 'engine' && this.#natives.getWriteQueueSize.call(this.#handle) > 0) {
+      if (this.#isReading) this.#becomeBulk()
+      else this.#becomesBulk = true
+    }
+  }
 
   /** A small write goes the short way. False: it is Node's. */
   write(

@@ -10,8 +10,10 @@ import type { Natives } from './node/natives'
 import { stock, tcp, pipe, TCP, Pipe } from './stock'
 
 const key = Symbol('uring-net.graft')
+/** Of a handle to which a native consumer is about to attach: it gets no graft. */
+const isNative = Symbol('uring-net.isNative')
 
-type Grafted = NodeHandle & { [key]?: Graft }
+type Grafted = NodeHandle & { [key]?: Graft; [isNative]?: boolean }
 
 export function graftOf(handle: object | null | undefined): Graft | undefined {
   return (handle as Grafted | null | undefined)?.[key]
@@ -50,7 +52,8 @@ function install(given: Stock, handleClass: HandleClass, natives: Natives, isUni
   const connectBy = (connect: Natives['connect']): Natives['connect'] =>
     function (this: NodeHandle, ...args) {
       const owner = (this as unknown as Record<symbol, SocketInternals | undefined>)[given.owner]
-      if (owner !== undefined && (takesAll || owner[isOurs] === true) && !graftOf(this)) {
+      const isTaken = owner !== undefined && (takesAll || owner[isOurs] === true)
+      if (isTaken && (this as Grafted)[isNative] !== true && graftOf(this) === undefined) {
         graft(given, natives, this, isUnix, false)
       }
       return connect.apply(this, args)
@@ -114,7 +117,11 @@ function install(given: Stock, handleClass: HandleClass, natives: Natives, isUni
     isStreamBase: {
       get() {
         const own = graftOf(this)
-        if (own === undefined) return true
+        if (own === undefined) {
+          // HTTP/2 and TLS ask a socket that is still to connect, and attach later without asking again.
+          Object.defineProperty(this, isNative, { value: true, configurable: true })
+          return true
+        }
         const owner = (this as unknown as Record<symbol, SocketInternals | undefined>)[given.owner]
         // http's server asks when its parser is there.
         if (owner?.parser == null) own.attachNative()

@@ -22,6 +22,7 @@ const writeGeneric: WriteGeneric = function (
   const graft = this.connecting ? undefined : graftOf(this._handle)
   if (graft?.write(this, isWritev, data, encoding, callback, base) === true) return
   base.call(this, isWritev, data, encoding, callback)
+  graft?.afterWrite()
 }
 Object.defineProperty(writeGeneric, 'name', { value: '_writeGeneric' })
 

@@ -18,6 +18,7 @@ export interface Natives {
   getOnread(this: NodeHandle): unknown
   setOnread(this: NodeHandle, onread: unknown): void
   getDescriptor(this: NodeHandle): number
+  getWriteQueueSize(this: NodeHandle): number
   getBytesRead(this: NodeHandle): number
   getBytesWritten(this: NodeHandle): number
 }
@@ -56,6 +57,7 @@ export function captureNatives(handleClass: HandleClass): Natives {
       Reflect.set(parent, 'onread', onread, this)
     },
     getDescriptor: accessorOf(prototype, 'fd').get as () => number,
+    getWriteQueueSize: accessorOf(prototype, 'writeQueueSize').get as () => number,
     getBytesRead: accessorOf(prototype, 'bytesRead').get as () => number,
     getBytesWritten: accessorOf(prototype, 'bytesWritten').get as () => number,
   }
