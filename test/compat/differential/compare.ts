@@ -39,7 +39,7 @@ function compareFields(oracle: readonly Fields[], observed: Fields): Disagreemen
 function mayDiffer(expected: string, observed: string): boolean {
   const isNotCompared = [expected, observed].some((value) => value.startsWith('not compared'))
   if (isNotCompared) return true
-  // 'snapshot': better than node:net is allowed, worse is not.
+  // 'snapshot': more of what was written than with node:net is allowed, less is not.
   if (expected.startsWith('what was written, but')) {
     return observed.startsWith('all: ') || observed === 'a prefix of what was sent'
   }

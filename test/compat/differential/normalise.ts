@@ -33,7 +33,8 @@ export const rules: readonly Rule[] = [
   {
     name: 'snapshot',
     reason:
-      'of a buffer that is changed while it waits node:net sends the change; sending what was written (W2) is right, too',
+      'of a buffer that is changed while it waits the change is sent; how much waits is the kernel’s: it makes room sooner ' +
+      'for a peer that receives by io_uring, and more of what was written is right, too',
   },
   {
     name: 'cut',
