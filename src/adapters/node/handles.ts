@@ -81,6 +81,8 @@ function classOfListener(address: string, addressType: number): HandleClass {
   }
   const handle = create(address, addressType === -1 ? -1 : 0, addressType)
   if (typeof handle === 'number') throw new Error(`no handle can be made for it: ${handle}`)
+  // While it closes it is listed as an active resource, were it not for this.
+  handle.unref()
   handle.close()
   return handle.constructor as HandleClass
 }
