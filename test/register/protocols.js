@@ -2,8 +2,8 @@
 
 /*
  * A server and a client of every protocol, as programs of their own: `protocols.js server` answers on each, `protocols.js
- * client` talks to it. Both say for each exchange how many bytes the driver of their process carried meanwhile; without
- * register that is none. Neither knows of register.
+ * client` talks to it. Both say what the driver of their process has received and sent so far; without register that is
+ * nothing. Neither knows of register.
  */
 
 const http = require('node:http')
@@ -14,13 +14,14 @@ const tls = require('node:tls')
 const { WebSocket, WebSocketServer } = require('ws')
 
 const { key, cert } = JSON.parse(process.env.TEST_PAIR ?? '{}')
-const body = 'x'.repeat(50_000)
+/** A small one, which may go the short way, and one that may not. */
+const bodies = ['x'.repeat(500), 'y'.repeat(50_000)]
 const secure = { ca: cert, servername: 'localhost' }
 
 function bytes() {
-  if (process.env.TEST_MODE === 'plain') return 0
-  const { bytesSent = 0, bytesReceived = 0 } = require(process.env.TEST_LIBRARY).driver.stats()
-  return Math.min(bytesSent, bytesReceived)
+  if (process.env.TEST_MODE === 'plain') return { received: 0, sent: 0 }
+  const { bytesReceived = 0, bytesSent = 0 } = require(process.env.TEST_LIBRARY).driver.stats()
+  return { received: bytesReceived, sent: bytesSent }
 }
 
 function collect(stream, then) {
@@ -50,17 +51,17 @@ const servers = {
   },
 }
 
-const viaSocket = (socket, then) => {
+const viaSocket = (socket, body, then) => {
   collect(socket, then)
   socket.end(body)
 }
-const viaRequest = (module, options, then) => {
+const viaRequest = (module, options, body, then) => {
   const request = module.request({ method: 'POST', agent: false, ...options }, (response) =>
     collect(response, then),
   )
   request.end(body)
 }
-const viaSession = (session, then) => {
+const viaSession = (session, body, then) => {
   const stream = session.request({ ':method': 'POST' })
   collect(stream, (text) => {
     session.close()
@@ -68,7 +69,7 @@ const viaSession = (session, then) => {
   })
   stream.end(body)
 }
-const viaWebSocket = (Class, port, then) => {
+const viaWebSocket = (Class, port, body, then) => {
   const socket = new Class(`ws://127.0.0.1:${port}`)
   socket.onopen = () => socket.send(body)
   socket.onmessage = ({ data }) => {
@@ -76,35 +77,45 @@ const viaWebSocket = (Class, port, then) => {
     then(data)
   }
 }
-const viaFetch = async (url, then) => {
+const viaFetch = async (url, body, then) => {
   const response = await fetch(url, { method: 'POST', body, headers: { connection: 'close' } })
   then(await response.text())
 }
 
 /** Who talks, by name: the protocol of the server, and what to do with its port. */
 const clients = {
-  'net.connect': ['net', (port, then) => viaSocket(net.connect(port, '127.0.0.1'), then)],
-  'net.connect to a name': ['net', (port, then) => viaSocket(net.connect(port, 'localhost'), then)],
+  'net.connect': [
+    'net',
+    (port, body, then) => viaSocket(net.connect(port, '127.0.0.1'), body, then),
+  ],
+  'net.connect to a name': [
+    'net',
+    (port, body, then) => viaSocket(net.connect(port, 'localhost'), body, then),
+  ],
   'new net.Socket()': [
     'net',
-    (port, then) => viaSocket(new net.Socket().connect(port, '127.0.0.1'), then),
+    (port, body, then) => viaSocket(new net.Socket().connect(port, '127.0.0.1'), body, then),
   ],
   'tls.connect': [
     'tls',
-    (port, then) => viaSocket(tls.connect({ port, host: '127.0.0.1', ...secure }), then),
+    (port, body, then) =>
+      viaSocket(tls.connect({ port, host: '127.0.0.1', ...secure }), body, then),
   ],
   'tls.connect over a socket': [
     'tls',
-    (port, then) =>
-      viaSocket(tls.connect({ socket: net.connect(port, '127.0.0.1'), ...secure }), then),
+    (port, body, then) =>
+      viaSocket(tls.connect({ socket: net.connect(port, '127.0.0.1'), ...secure }), body, then),
   ],
-  'http.request': ['http', (port, then) => viaRequest(http, { port, host: '127.0.0.1' }, then)],
+  'http.request': [
+    'http',
+    (port, body, then) => viaRequest(http, { port, host: '127.0.0.1' }, body, then),
+  ],
   'http.request with an agent that keeps alive': [
     'http',
-    (port, then) => {
+    (port, body, then) => {
       const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
-      viaRequest(http, { port, host: '127.0.0.1', agent }, () =>
-        viaRequest(http, { port, host: '127.0.0.1', agent }, (text) => {
+      viaRequest(http, { port, host: '127.0.0.1', agent }, body, () =>
+        viaRequest(http, { port, host: '127.0.0.1', agent }, body, (text) => {
           agent.destroy()
           then(text)
         }),
@@ -113,26 +124,33 @@ const clients = {
   ],
   'https.request': [
     'https',
-    (port, then) => viaRequest(https, { port, host: '127.0.0.1', ...secure }, then),
+    (port, body, then) => viaRequest(https, { port, host: '127.0.0.1', ...secure }, body, then),
   ],
   'http2.connect, plain': [
     'h2c',
-    (port, then) => viaSession(http2.connect(`http://127.0.0.1:${port}`), then),
+    (port, body, then) => viaSession(http2.connect(`http://127.0.0.1:${port}`), body, then),
   ],
   'http2.connect, secure': [
     'h2',
-    (port, then) => viaSession(http2.connect(`https://127.0.0.1:${port}`, secure), then),
+    (port, body, then) =>
+      viaSession(http2.connect(`https://127.0.0.1:${port}`, secure), body, then),
   ],
   'https.request to an http2 server': [
     'h2',
-    (port, then) => viaRequest(https, { port, host: '127.0.0.1', ...secure }, then),
+    (port, body, then) => viaRequest(https, { port, host: '127.0.0.1', ...secure }, body, then),
   ],
-  fetch: ['http', (port, then) => viaFetch(`http://127.0.0.1:${port}/`, then)],
-  'fetch, secure': ['https', (port, then) => viaFetch(`https://localhost:${port}/`, then)],
-  'WebSocket of the package ws': ['ws', (port, then) => viaWebSocket(WebSocket, port, then)],
+  fetch: ['http', (port, body, then) => viaFetch(`http://127.0.0.1:${port}/`, body, then)],
+  'fetch, secure': [
+    'https',
+    (port, body, then) => viaFetch(`https://localhost:${port}/`, body, then),
+  ],
+  'WebSocket of the package ws': [
+    'ws',
+    (port, body, then) => viaWebSocket(WebSocket, port, body, then),
+  ],
   'WebSocket of Node': [
     'ws',
-    (port, then) => viaWebSocket(globalThis.WebSocket ?? WebSocket, port, then),
+    (port, body, then) => viaWebSocket(globalThis.WebSocket ?? WebSocket, port, body, then),
   ],
 }
 
@@ -154,13 +172,15 @@ function serve() {
 }
 
 function talk() {
-  process.on('message', ({ name, ports }) => {
+  process.on('message', (message) => {
+    if (message === 'bytes') return process.send(bytes())
+    const { name, ports } = message
     const [protocol, act] = clients[name]
-    const before = bytes()
-    act(ports[protocol], (text) => {
-      // What closes is not counted.
-      setImmediate(() => process.send({ isWhole: text === body, bytes: bytes() - before }))
-    })
+    const next = ([body, ...rest]) => {
+      if (body === undefined) return process.send(true)
+      act(ports[protocol], body, (text) => (text === body ? next(rest) : process.send(false)))
+    }
+    next(bodies)
   })
   process.on('disconnect', () => process.exit())
 }
