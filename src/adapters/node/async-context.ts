@@ -23,9 +23,8 @@ let names: Names
 export function findContextNames(TCP: HandleClass): void {
   const handle = new TCP(connection)
   handle.asyncReset({})
-  // While it closes it is listed as an active resource, were it not for this.
+  // It stays, with no descriptor and no reference: async_hooks of the program would be told of its end.
   handle.unref()
-  handle.close()
   const storage = new AsyncLocalStorage<number>()
   const sample = storage.run(1, () => new AsyncResource('uring-net'))
   storage.disable()
