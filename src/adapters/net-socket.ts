@@ -29,6 +29,23 @@ export const Socket = inherit(construct, net.Socket)
 installHandleMembers()
 installSocketMembers(Socket.prototype)
 
+Object.defineProperty(Socket.prototype, 'connect', {
+  value: function connect(this: { write?: unknown }, ...args: unknown[]): unknown {
+    const result = (net.Socket.prototype.connect as (...args: unknown[]) => unknown).apply(
+      this,
+      args,
+    )
+    // Node's puts net.Socket's write() back, in the place of one that fails after the end. Here it is this class's.
+    if (this.write !== Socket.prototype.write) {
+      delete this.write
+      if (this.write !== Socket.prototype.write) this.write = Socket.prototype.write
+    }
+    return result
+  },
+  writable: true,
+  configurable: true,
+})
+
 /** Makes `construct` a constructor derived from Node's. */
 export function inherit<Constructor extends { prototype: object }>(
   construct: (this: unknown, ...args: never[]) => unknown,
