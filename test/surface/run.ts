@@ -18,8 +18,8 @@ export interface Run {
 }
 
 export interface Results {
-  /** The class of a server's handle, which tells whose it is. */
-  handle: string
+  /** Whether the driver carried what a socket read; undefined when the program did not start. */
+  isCarried: boolean | undefined
   rows: Map<string, unknown>
 }
 
@@ -30,7 +30,7 @@ export interface Theme {
 
 interface Line {
   title?: string
-  handle?: string
+  isCarried?: boolean
   milliseconds?: number
 }
 
@@ -45,13 +45,13 @@ function flagsOf(driver: string): string[] {
 
 /** Runs these rows, and says how each one ended: with a result, a deadline, an exception, or the process. */
 export async function runRows(run: Run, titles: readonly string[]): Promise<Results> {
-  const results: Results = { handle: '', rows: new Map() }
+  const results: Results = { isCarried: undefined, rows: new Map() }
   let left = titles
   while (left.length > 0) {
-    results.handle = ''
+    results.isCarried = undefined
     const ending = await runOnce(run, left, results)
     left = left.filter((title) => !results.rows.has(title))
-    if (results.handle === '') {
+    if (results.isCarried === undefined) {
       // It did not even start, and would not the next time either.
       for (const title of left) results.rows.set(title, { crashed: ending })
       break
@@ -81,7 +81,7 @@ async function runOnce(
   createInterface(child.stdout).on('line', (line) => {
     const { title, milliseconds: _, ...result } = JSON.parse(line) as Line
     if (title !== undefined) results.rows.set(title, result)
-    else if (result.handle !== undefined) results.handle = result.handle
+    else if (result.isCarried !== undefined) results.isCarried = result.isCarried
   })
   return new Promise((resolve) => {
     child.on('close', (code, signal) => resolve(`${signal ?? code}: ${stderr.slice(-400)}`))

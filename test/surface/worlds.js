@@ -51,6 +51,7 @@ function createWorld(mode) {
     http2,
     tls,
     module: moduleOf(mode),
+    library,
     attach: isLibrary ? net.attach : (server) => server,
     connectTls,
     httpAgent: (options) => agentOf(http.Agent, options, (given) => net.connect(given)),
