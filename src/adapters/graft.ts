@@ -393,6 +393,7 @@ export class Graft implements StreamReader {
    * gets the socket's error is who asks first.
    */
   afterWrite(): void {
+    this.#room = 0
     if (this.#route === 'engine' && this.#natives.getWriteQueueSize.call(this.#handle) > 0) {
       if (this.#isReading) this.#becomeBulk()
       else this.#becomesBulk = true
@@ -422,13 +423,13 @@ export class Graft implements StreamReader {
     }
     if (engine.isGathering && this.#hasRoom(length) && engine.gather(this.id, length)) {
       this.#gathered = engine.flushes
-      this.#room -= length + segmentBytes
     } else {
       const position = engine.position
       this.flush()
       const taken = engine.native.send(this.id, position, length)
       if (taken !== length) return this.#writeRest(socket, taken, position, length, callback, base)
     }
+    this.#room -= length + segmentBytes
     if (socket._pendingData !== null) {
       socket._pendingData = null
       socket._pendingEncoding = ''
@@ -445,6 +446,8 @@ export class Graft implements StreamReader {
     // io_uring tells of the end in the same batch; by libuv it would be met in the next turn.
     const isKnown = kind === 'uring' || this.#roomBatch === batches
     if (isKnown && length + segmentBytes <= this.#room) return true
+    // What is gathered of it the kernel does not count yet: this one follows it by itself.
+    if (this.#roomBatch === batches && this.#gathered === this.#engine.flushes) return false
     this.#roomBatch = batches
     this.#room = native.room(this.id)
     return length + segmentBytes <= this.#room
