@@ -54,10 +54,10 @@ class Environment final : public DriverOwner, public StreamEngineOwner {
   bool ending_ = false;
   // Drivers with libuv handles, closed ones included.
   std::vector<Driver*> drivers_;
-  std::vector<std::unique_ptr<DriverHandle>> handles_;
+  std::vector<std::unique_ptr<Handle<Driver>>> handles_;
   // The same of the engines.
   std::vector<StreamEngine*> engines_;
-  std::vector<std::unique_ptr<EngineHandle>> engine_handles_;
+  std::vector<std::unique_ptr<Handle<StreamEngine>>> engine_handles_;
 };
 
 // Environments alive in this process, for SubmitAtExit.
@@ -110,15 +110,13 @@ Napi::Value Environment::CreateDriver(const Napi::CallbackInfo& info) {
   }
   const int error = driver->Start(loop, info[2]);
   if (error != 0) return refuse(error);
-  handles_.push_back(std::make_unique<DriverHandle>());
-  DriverHandle* handle = handles_.back().get();
-  handle->driver = driver.get();
+  handles_.push_back(std::make_unique<Handle<Driver>>());
+  Handle<Driver>* handle = handles_.back().get();
+  handle->target = driver.get();
   drivers_.push_back(driver.release());
   const Napi::Value object = MakeDriverObject(env, handle);
   if (!object.IsEmpty()) return object;
-  Driver* refused = handle->driver;
-  handle->driver = nullptr;
-  refused->Shutdown(true);
+  std::exchange(handle->target, nullptr)->Shutdown(true);
   return refuse(-ENOMEM);
 }
 
@@ -137,13 +135,13 @@ Napi::Value Environment::CreateEngine(const Napi::CallbackInfo& info) {
       env_, this, options, kind == "uring" ? MakeUringStreams() : MakeEpollStreams());
   const int error = engine->Start(loop, info[2]);
   if (error != 0) return refuse(error);
-  engine_handles_.push_back(std::make_unique<EngineHandle>());
-  EngineHandle* handle = engine_handles_.back().get();
-  handle->engine = engine.get();
+  engine_handles_.push_back(std::make_unique<Handle<StreamEngine>>());
+  Handle<StreamEngine>* handle = engine_handles_.back().get();
+  handle->target = engine.get();
   engines_.push_back(engine.release());
   const Napi::Value object = MakeEngineObject(env, handle);
   if (!object.IsEmpty()) return object;
-  std::exchange(handle->engine, nullptr)->Shutdown(true);
+  std::exchange(handle->target, nullptr)->Shutdown(true);
   return refuse(-ENOMEM);
 }
 

@@ -10,7 +10,7 @@ namespace uring_net {
 
 inline constexpr int32_t kContractVersion = 4;
 
-// Chunks that one sendMany takes.
+// Chunks that one sendNow takes.
 inline constexpr uint32_t kChunksMax = 65536;
 
 inline constexpr uint32_t kCommandHeaderWords = 4;

@@ -155,12 +155,7 @@ bool Driver::Run(const Command& command) {
       error = !slot->idle(kSend) ? -EBUSY : !slot->idle(kShutdown) ? -EALREADY : 0;
       break;
     case kSend:
-      if (command.a < 0 || command.b <= 0 ||
-          static_cast<size_t>(command.a) + static_cast<size_t>(command.b) > arena_->size()) {
-        error = -EINVAL;
-      } else if (!slot->idle(kSend)) {
-        error = -EALREADY;
-      }
+      error = !IsInArena(command.a, command.b) ? -EINVAL : !slot->idle(kSend) ? -EALREADY : 0;
       break;
     case kCancel:
       if (command.a < kReceive || command.a > kOperationMax) error = -EINVAL;

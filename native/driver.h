@@ -122,11 +122,13 @@ class Driver {
   Counters Stats();
 
   // Views for JavaScript; null when the engine refuses.
-  napi_value arena_view(napi_env env, uint32_t offset, uint32_t length) {
-    return MakeView(env, arena_, offset, length);
+  napi_value ArenaView(int32_t offset, int32_t length) {
+    return MakeView(env_, arena_, static_cast<size_t>(offset), static_cast<size_t>(length));
   }
-  bool InArena(const void* data, size_t length) const;
-  uint32_t arena_bytes() const { return static_cast<uint32_t>(arena_->size()); }
+  // Whether that is a range of the arena that is not empty.
+  bool IsInArena(int32_t offset, int32_t length) const;
+  // Whether memory is the arena's.
+  bool IsArena(const void* data, size_t length) const;
 
   enum Buffer { kCommandsBuffer, kCompletionsBuffer, kArenaBuffer, kPoolBuffer, kBufferCount };
   // The ArrayBuffer behind driver.commands and so on. Remembers it so that Shutdown can detach it.

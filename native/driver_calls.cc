@@ -190,10 +190,7 @@ int32_t Driver::SendNow(int32_t id, Pieces pieces) {
 }
 
 int32_t Driver::SendBlock(int32_t id, int32_t offset, int32_t length) {
-  if (offset < 0 || length <= 0 ||
-      static_cast<size_t>(offset) + static_cast<size_t>(length) > arena_->size()) {
-    return -EINVAL;
-  }
+  if (!IsInArena(offset, length)) return -EINVAL;
   Slot* slot = FindOpen(id);
   uint8_t* start = arena_->data() + offset;
   const iovec piece = {start, static_cast<size_t>(length)};
@@ -228,7 +225,12 @@ int32_t Driver::Offer(int32_t id, Pieces pieces) {
   return static_cast<int32_t>(taken);
 }
 
-bool Driver::InArena(const void* data, size_t length) const {
+bool Driver::IsInArena(int32_t offset, int32_t length) const {
+  return offset >= 0 && length > 0 &&
+         static_cast<size_t>(offset) + static_cast<size_t>(length) <= arena_->size();
+}
+
+bool Driver::IsArena(const void* data, size_t length) const {
   const auto* start = static_cast<const uint8_t*>(data);
   return start >= arena_->data() && start <= arena_->data() + arena_->size() &&
          length <= static_cast<size_t>(arena_->data() + arena_->size() - start);

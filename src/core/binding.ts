@@ -43,7 +43,7 @@ import { join } from 'node:path'
 /** Raised with every change of the layout or meaning of anything in this file; the addon reports its own. */
 export const CONTRACT_VERSION = 4
 
-/** Chunks that one sendMany takes. */
+/** Chunks that one sendNow takes. */
 export const CHUNKS_MAX = 65536
 
 export const COMMAND_HEADER_WORDS = 4
@@ -204,15 +204,14 @@ export interface NativeDriver {
   /** The descriptor, or -EBADF. It stays the driver's, and nobody duplicates it. */
   fd(id: number): number
   /**
-   * Sends from the caller's memory without waiting, when no send is in flight (else -EALREADY).
-   * Returns `length` when the kernel took all of it (no completion follows). Otherwise the rest has been copied to a
+   * Sends from the caller's memory without waiting, when no send is in flight (else -EALREADY); several chunks one after
+   * the other, at most CHUNKS_MAX, together at most 2^31 - 1 bytes and at least one.
+   * Returns their length when the kernel took all of it (no completion follows). Otherwise the rest has been copied to a
    * heap block of the driver and a send is in flight for it: returns the bytes taken so far, 0 <= n < length, and the
    * send completion follows with result = length - n. -errno: nothing is in flight; nothing of it will be sent beyond
    * what was (poison the stream).
    */
-  sendNow(id: number, bytes: Uint8Array, offset: number, length: number): number
-  /** As sendNow, several chunks one after the other, sendmsg(2). At most CHUNKS_MAX, together at most 2^31 - 1 bytes. */
-  sendMany(id: number, chunks: readonly Uint8Array[]): number
+  sendNow(id: number, bytes: Uint8Array | readonly Uint8Array[]): number
   /**
    * The same from a range of the arena, which stays the caller's if `length` is returned and otherwise belongs to the
    * kernel until the send completion.
@@ -225,7 +224,7 @@ export interface NativeDriver {
    * the kernel has then taken that send whole (or none was in flight), offers `bytes` without waiting. Returns how many
    * were taken, from the first on; 0 also when the send in flight is blocked; -errno.
    */
-  offer(id: number, bytes: Uint8Array, offset: number, length: number): number
+  offer(id: number, bytes: Uint8Array): number
   /** A new ArrayBuffer over a range of the arena, for leases; the memory outlives it. -EINVAL on a bad range. */
   view(offset: number, length: number): ArrayBuffer | number
   /** Detaches an ArrayBuffer made by view(): every typed array over it becomes empty. */

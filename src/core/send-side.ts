@@ -128,7 +128,7 @@ export class SendSide {
         return this.#queueSend(block, length, request, block)
       }
     }
-    const taken = this.#driver.native.sendNow(this.#id, bytes, 0, length)
+    const taken = this.#driver.native.sendNow(this.#id, bytes)
     return this.#sent(taken, length, -1, request, mayFinish)
   }
 
@@ -175,7 +175,7 @@ export class SendSide {
     }
     const refusal = this.#refusal()
     if (refusal !== 0) return refusal
-    const taken = this.#driver.native.sendMany(this.#id, chunks)
+    const taken = this.#driver.native.sendNow(this.#id, chunks)
     return this.#sent(taken, total, -1, request, true)
   }
 
@@ -233,7 +233,7 @@ export class SendSide {
     if (this.#waiting.length === 0 || this.#poison !== 0) return
     const bytes = Buffer.concat(this.#waiting.map((waiting) => this.#bytesOf(waiting)))
     if (bytes.length === 0) return
-    let taken = this.#driver.native.offer(this.#id, bytes, 0, bytes.length)
+    let taken = this.#driver.native.offer(this.#id, bytes)
     while (taken > 0) {
       const next = this.#waiting[0]!
       this.#waitingBytes -= Math.min(taken, next.length)

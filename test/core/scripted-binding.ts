@@ -221,7 +221,7 @@ export class ScriptedKernel implements DriverBinding, NativeDriver {
     return this.#endpoints.has(id) ? 100 + (id & SLOT_MASK) : errno('EBADF')
   }
 
-  sendNow(id: number, bytes: Uint8Array, offset: number, length: number): number {
+  sendNow(id: number, bytes: Uint8Array | readonly Uint8Array[]): number {
     this.sendNowCalls++
     const endpoint = this.#live(id, 'sendNow')
     if (endpoint === undefined) return errno('EBADF')
@@ -232,17 +232,13 @@ export class ScriptedKernel implements DriverBinding, NativeDriver {
       return errno('EALREADY')
     }
     if (endpoint.hasFin || endpoint.inFlight.has('shutdown')) this.#breach('sendNow after shutdown')
+    const copy = Buffer.concat('byteLength' in bytes ? [bytes] : bytes)
+    const { length } = copy
     const taken = this.sendNowTakes(length)
     if (taken < 0) return taken
-    const copy = Buffer.from(bytes.subarray(offset, offset + length))
     endpoint.wire.push(copy.subarray(0, taken))
     if (taken < length) this.#start(endpoint, 'send', copy.subarray(taken), -1)
     return taken
-  }
-
-  sendMany(id: number, chunks: readonly Uint8Array[]): number {
-    const bytes = Buffer.concat(chunks)
-    return this.sendNow(id, bytes, 0, bytes.length)
   }
 
   sendBlock(id: number, offset: number, length: number): number {
@@ -257,20 +253,20 @@ export class ScriptedKernel implements DriverBinding, NativeDriver {
     return taken
   }
 
-  offer(id: number, bytes: Uint8Array, offset: number, length: number): number {
+  offer(id: number, bytes: Uint8Array): number {
     const endpoint = this.#live(id, 'offer')
     if (endpoint === undefined) return errno('EBADF')
     this.taken()
     if (endpoint.isClosing) this.#breach('offer after close')
     if (endpoint.hasFin || endpoint.inFlight.has('shutdown')) this.#breach('offer after shutdown')
-    const taken = this.offerTakes(length)
+    const taken = this.offerTakes(bytes.length)
     if (taken <= 0) return taken
     const send = endpoint.inFlight.get('send')
     if (send !== undefined && !send.isOut) {
       endpoint.wire.push(send.bytes)
       send.isOut = true
     }
-    endpoint.wire.push(Buffer.from(bytes.subarray(offset, offset + taken)))
+    endpoint.wire.push(Buffer.from(bytes.subarray(0, taken)))
     return taken
   }
 

@@ -271,7 +271,7 @@ describe.each(kinds)('%s: close', (kind) => {
     // A lease outlives the driver.
     expect(bytes[99]).toBe(7)
     expect(rig.driver.open(4)).toBe(errno('EBADF'))
-    expect(rig.driver.sendNow(id, Buffer.from('x'), 0, 1)).toBe(errno('EBADF'))
+    expect(rig.driver.sendNow(id, Buffer.from('x'))).toBe(errno('EBADF'))
     expect(() => rig.driver.submit()).not.toThrow()
     expect(rig.driver.stats().endpoints).toBe(0)
     peer.destroy()
