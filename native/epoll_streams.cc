@@ -3,7 +3,6 @@
 // errors) it does here, too.
 #include <uv.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <vector>
 
@@ -14,7 +13,7 @@ namespace uring_net {
 
 namespace {
 
-// What libuv reads at a time, and what one stream brings in one turn of the loop at most.
+// What libuv reads at a time.
 constexpr uint32_t kReadBytes = 64 * 1024;
 
 class EpollStreams;
@@ -29,9 +28,9 @@ thread_local std::vector<Reader> readers;
 
 class EpollStreams final : public StreamBackend {
  public:
-  int Setup(StreamHost* host, const Options& options) override {
+  int Setup(StreamHost* host, const Options&) override {
     host_ = host;
-    pool_ = Region::Map(std::max(options.pool_bytes, kReadBytes));
+    pool_ = Region::Map(kReadBytes);
     return pool_ ? 0 : -ENOMEM;
   }
   int poll_descriptor() const override { return -1; }
@@ -41,9 +40,7 @@ class EpollStreams final : public StreamBackend {
   void Submit() override {}
   void Reap() override {}
   void SendAll(std::span<SendOp> ops) override { SendPlainly(ops); }
-  void Recycle(uint64_t delivered) override {
-    if (delivered == host_->arrived()) used_ = 0;
-  }
+  void Recycle(uint64_t) override {}
   bool HasUnannouncedWork() const override { return false; }
   int Drain() override;
   void Teardown(bool) override {}
@@ -51,13 +48,11 @@ class EpollStreams final : public StreamBackend {
  private:
   static void OnAlloc(uv_handle_t* handle, size_t suggested, uv_buf_t* buffer);
   static void OnRead(uv_stream_t* handle, ssize_t count, const uv_buf_t* buffer);
-  void Alloc(Stream& stream, uv_buf_t* buffer);
-  void Read(Stream& stream, ssize_t count, const uv_buf_t* buffer);
+  void Read(Stream& stream, ssize_t count);
   static Reader& ReaderOf(int fd);
 
   StreamHost* host_ = nullptr;
   std::shared_ptr<Region> pool_;
-  uint32_t used_ = 0;
 };
 
 Reader& EpollStreams::ReaderOf(int fd) {
@@ -80,53 +75,34 @@ void EpollStreams::Disarm(Stream& stream) {
 }
 
 void EpollStreams::OnAlloc(uv_handle_t* handle, size_t, uv_buf_t* buffer) {
-  // None: the read is told of ENOBUFS, and tried again in the loop's next turn.
+  // None: the read is told of ENOBUFS.
   *buffer = uv_buf_init(nullptr, 0);
   int fd;
   if (uv_fileno(handle, &fd) != 0) return;
   const Reader reader = ReaderOf(fd);
   if (reader.backend == nullptr) return;
   Stream* stream = reader.backend->host_->FindStreamById(reader.id);
-  if (stream != nullptr) reader.backend->Alloc(*stream, buffer);
+  if (stream == nullptr) return;
+  Region& pool = *reader.backend->pool_;
+  *buffer = uv_buf_init(reinterpret_cast<char*>(pool.data()), kReadBytes);
 }
 
-void EpollStreams::Alloc(Stream& stream, uv_buf_t* buffer) {
-  const uint32_t left = static_cast<uint32_t>(pool_->size()) - used_;
-  if (stream.read_turn != host_->turn()) {
-    stream.read_turn = host_->turn();
-    stream.read_bytes = 0;
-  }
-  // A pool with little left counts as used up: what the peer wrote at once is not to be cut there.
-  if (stream.read_bytes >= kReadBytes || left < std::min<size_t>(kReadBytes, pool_->size() / 4))
-    return;
-  *buffer = uv_buf_init(reinterpret_cast<char*>(pool_->data()) + used_,
-                        std::min(left, kReadBytes - stream.read_bytes));
-}
-
-void EpollStreams::OnRead(uv_stream_t* handle, ssize_t count, const uv_buf_t* buffer) {
+void EpollStreams::OnRead(uv_stream_t* handle, ssize_t count, const uv_buf_t*) {
   int fd;
   if (count == 0 || count == UV_ENOBUFS) return;
   if (uv_fileno(reinterpret_cast<uv_handle_t*>(handle), &fd) != 0) return;
   const Reader reader = ReaderOf(fd);
   if (reader.backend == nullptr) return;
   Stream* stream = reader.backend->host_->FindStreamById(reader.id);
-  if (stream != nullptr) reader.backend->Read(*stream, count, buffer);
+  if (stream != nullptr) reader.backend->Read(*stream, count);
 }
 
-// Lifetime: the bytes stay in the pool until Recycle().
-void EpollStreams::Read(Stream& stream, ssize_t count, const uv_buf_t* buffer) {
-  if (count < 0) {
-    Disarm(stream);
-    host_->OnArrived(stream, count == UV_EOF ? 0 : static_cast<int32_t>(count), 0);
-    // Other descriptors' events are waiting behind this one, and libuv tells of an end in its place.
-    return host_->DeliverNow();
-  }
-  const uint32_t bytes = static_cast<uint32_t>(count);
-  const auto* start = reinterpret_cast<const uint8_t*>(buffer->base);
-  used_ += (bytes + 7) & ~7u;
-  stream.read_bytes += bytes;
-  host_->OnArrived(stream, static_cast<int32_t>(bytes),
-                   static_cast<uint32_t>(start - pool_->data()));
+// Delivered at once, in the order of libuv's events: what a program does with one socket comes
+// before what happens to others. Lifetime: the bytes stay in the pool until the next read.
+void EpollStreams::Read(Stream& stream, ssize_t count) {
+  if (count < 0) Disarm(stream);
+  host_->OnArrived(stream, count == UV_EOF ? 0 : static_cast<int32_t>(count), 0);
+  host_->DeliverNow();
 }
 
 int EpollStreams::Drain() {

@@ -22,7 +22,6 @@ namespace {
 
 constexpr double kWeight = 0.2;
 constexpr double kGoalPart = 0.85;
-constexpr uint32_t kLimitFloor = 4;
 
 int64_t NowNs() {
   timespec now;
@@ -53,7 +52,7 @@ bool SendBatch::Map() {
   bytes_ = Region::Map(kBytes);
   if (!entries_ || !bytes_) return false;
   words_ = reinterpret_cast<uint32_t*>(entries_->data());
-  words_[1] = kLimitFloor;
+  words_[1] = limit_;
   late_results_.resize(kEntriesMax);
   return true;
 }
@@ -118,6 +117,8 @@ void SendBatch::SendLate() {
     }
     late_results_[late_] = result;
   }
+  // The timer is armed by the first entry only: what comes next is flushed at once.
+  std::atomic_ref<uint32_t>(words_[1]).store(0, std::memory_order_relaxed);
 }
 
 Stream* SendBatch::Read(uint32_t index, iovec* piece) {
@@ -163,6 +164,7 @@ std::span<SendOp> SendBatch::Flush(StreamBackend& backend) {
   backend.SendAll(ops_);
   AdaptLimit(end);
   late_ = 0;
+  words_[1] = limit_;
   words_[3] = 0;
   std::atomic_ref<uint32_t>(words_[0]).store(0, std::memory_order_release);
   return ops_;
@@ -209,7 +211,7 @@ void SendBatch::AdaptLimit(uint32_t entries) {
   const double us = static_cast<double>(NowNs() - began_ns_) / 1000 / entries;
   entry_us_ += kWeight * (us - entry_us_);
   const double limit = kGoalPart * delay_us_ / std::max(entry_us_, 0.1);
-  words_[1] = static_cast<uint32_t>(
+  limit_ = static_cast<uint32_t>(
       std::clamp(limit, static_cast<double>(kLimitFloor), static_cast<double>(kEntriesMax) / 2));
 }
 

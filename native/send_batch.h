@@ -94,6 +94,8 @@ class SendBatch {
   bool timed_ = false;
   bool is_armed_ = false;
   double entry_us_ = 10;
+  static constexpr uint32_t kLimitFloor = 4;
+  uint32_t limit_ = kLimitFloor;
   std::vector<iovec> pieces_;
   std::vector<iovec> placed_;
   // For each piece, the place of its op.

@@ -31,9 +31,6 @@ struct Stream {
   bool armed = false;
   // The kernel has a receive of it in flight.
   bool in_kernel = false;
-  // Bytes read in the loop's turn of that number.
-  uint64_t read_turn = 0;
-  uint32_t read_bytes = 0;
   // Pieces of it that were not delivered yet.
   uint32_t waiting = 0;
   // An end that waits for the loop's next turn.
@@ -82,8 +79,6 @@ class StreamHost {
   virtual void DeliverNow() = 0;
   // Pieces that have arrived so far.
   virtual uint64_t arrived() const = 0;
-  virtual uv_loop_t* loop() const = 0;
-  virtual uint64_t turn() const = 0;
 
  protected:
   ~StreamHost() = default;

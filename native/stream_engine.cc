@@ -252,7 +252,9 @@ bool StreamEngine::FillBatch() {
     ++taken_;
     Stream* stream = FindStreamById(piece.id);
     if (stream == nullptr) continue;
-    if (piece.result <= 0 && stream->batch == batch_number_) PieceWords(stream->place)[3] |= kEnds;
+    if (piece.result <= 0 && stream->batch == batch_number_) {
+      PieceWords(stream->place)[3] |= (1 - piece.result) * kEnds;
+    }
     if (piece.result <= 0 && stream->turn == turn_) {
       late_ends_.push_back(piece);
       continue;
@@ -279,12 +281,13 @@ void StreamEngine::Deliver() {
     counters_.completions += static_cast<uint64_t>(count);
     // The batch array is not touched while JavaScript is in here, whatever it calls.
     dispatching_ = true;
-    batch_.MarkTurn(count);
+    // With io_uring all that has arrived comes in one batch; libuv brings one piece at a time.
+    if (has_poll_) batch_.MarkTurn(count);
     js_.Run(&pieces_[1], count);
     dispatching_ = false;
     if (closed_) return;
     pieces_[0] = pieces_[1] = 0;
-    Flush();
+    if (has_poll_) Flush();
     backend_->Recycle(taken_);
     if (static_cast<uint32_t>(count) < options_.batch_size) break;
   }

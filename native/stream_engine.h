@@ -82,16 +82,14 @@ class StreamEngine final : public StreamHost {
   void OnArrived(Stream& stream, int32_t result, uint32_t offset) override;
   void DeliverNow() override { Deliver(); }
   uint64_t arrived() const override { return arrived_; }
-  uv_loop_t* loop() const override { return loop_; }
-  uint64_t turn() const override { return turn_; }
 
  private:
   // Words before the pieces of a batch: how many; the cursor.
   static constexpr uint32_t kHeaderWords = 4;
   // [id, result, offset, next]: where in this batch the stream's next piece is, or 0; and whether
-  // the stream ends behind it.
+  // the stream ends behind it: 1 and its -errno, times kEnds.
   static constexpr uint32_t kPieceWords = 4;
-  static constexpr int32_t kEnds = 1 << 30;
+  static constexpr int32_t kEnds = 1 << 16;
 
   static void OnPrepare(uv_prepare_t* handle);
   static void OnCheck(uv_check_t* handle);

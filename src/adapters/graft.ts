@@ -78,8 +78,11 @@ export class Graft implements StreamReader {
   #room = 0
   /** The engine's count of batches when it was asked for that. */
   #roomBatch = -1
-  /** The peer is known to send nothing more: it may be gone, which only a write at once can tell. */
-  #isEnding = false
+  /**
+   * 1, or how the stream is known to end: 0 or -errno. The peer may be gone, which only a write at once can tell; and an error
+   * of the connection the receive has taken, though a write is the first to tell of it.
+   */
+  #end = 1
   /** The engine's count of flushes when something was gathered last. */
   #gathered = -1
 
@@ -241,7 +244,7 @@ export class Graft implements StreamReader {
 
   onPiece(result: number, at: number): void {
     if (result > 0) {
-      this.#isEnding = this.#engine.endsBehind(at)
+      this.#end = this.#engine.endBehind(at)
       const chunk = this.#engine.takeChunk(at)
       if (!this.#isReading || this.#held.length > 0) {
         this.#held.push(chunk)
@@ -261,7 +264,7 @@ export class Graft implements StreamReader {
       }
       this.#isEnded = true
       if (!this.#isReading || this.#held.length > 0) this.#held.push(result)
-      else this.#context.run(this.#end, this, result)
+      else this.#context.run(this.#deliverEnd, this, result)
       this.#updateAlive()
     }
   }
@@ -272,7 +275,7 @@ export class Graft implements StreamReader {
     const held = this.#held.shift()
     if (this.#held.length > 0) this.#engine.native.wake(this.id)
     if (typeof held === 'object') this.#context.run(this.#push, this, held)
-    else if (held !== undefined) this.#context.run(this.#end, this, held)
+    else if (held !== undefined) this.#context.run(this.#deliverEnd, this, held)
     if (this.#held.length > 0 || !this.#isReading || this.#route !== 'engine') return
     if (this.#becomesBulk) this.#toBulk()
     else if (!this.#arm()) this.#giveToLibuv('native')
@@ -295,7 +298,7 @@ export class Graft implements StreamReader {
     }
   }
 
-  #end(result: number): void {
+  #deliverEnd(result: number): void {
     try {
       const socket = this.#owner()
       socket._unrefTimer()
@@ -414,6 +417,11 @@ export class Graft implements StreamReader {
       this.flush()
       return false
     }
+    if (this.#end < 0) {
+      const status = this.#end
+      this.#end = 0
+      return this.#fails(socket, status, callback)
+    }
     const length = isWritev
       ? engine.putAll(data as Entry[])
       : engine.put(data as Uint8Array | string, encoding)
@@ -441,7 +449,7 @@ export class Graft implements StreamReader {
   }
 
   #hasRoom(length: number): boolean {
-    if (this.#isEnding || this.#isEnded) return false
+    if (this.#end !== 1 || this.#isEnded) return false
     const { kind, batches, native } = this.#engine
     // io_uring tells of the end in the same batch; by libuv it would be met in the next turn.
     const isKnown = kind === 'uring' || this.#roomBatch === batches
@@ -465,11 +473,7 @@ export class Graft implements StreamReader {
     this.#room = 0
     if (taken <= 0) {
       if (taken === 0 || taken === Errno.EAGAIN) return false
-      socket._pendingData = null
-      socket._pendingEncoding = ''
-      socket._unrefTimer()
-      callback(systemError(taken, 'write'))
-      return true
+      return this.#fails(socket, taken, callback)
     }
     this.bytesWritten += taken
     base.call(
@@ -479,6 +483,14 @@ export class Graft implements StreamReader {
       'buffer' as never,
       callback,
     )
+    return true
+  }
+
+  #fails(socket: SocketInternals, status: number, callback: Callback): true {
+    socket._pendingData = null
+    socket._pendingEncoding = ''
+    socket._unrefTimer()
+    callback(systemError(status, 'write'))
     return true
   }
 

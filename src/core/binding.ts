@@ -242,7 +242,7 @@ export interface NativeDriver {
 /** Words of NativeStreamEngine.pieces and .entries. */
 export const PIECE_HEADER_WORDS = 4
 export const PIECE_WORDS = 4
-export const PIECE_ENDS = 1 << 30
+export const PIECE_ENDS = 1 << 16
 export const ENTRY_HEADER_WORDS = 4
 export const ENTRY_WORDS = 3
 
@@ -255,7 +255,7 @@ export interface NativeStreamEngine {
    * A batch: word 0 how many pieces, word 1 the cursor, which dispatch moves before it runs a callback. Piece i:
    * [id, result, offset, next]. result > 0: bytes at `offset` of the pool, there until dispatch returns; 0: end of the
    * stream; -errno. `next`: index of the stream's next piece in this batch, or 0, plus
-   * PIECE_ENDS when the stream is known to end behind it. An `offset` below 0: a send that had been
+   * PIECE_ENDS * (1 + errno) when the stream is known to end behind it, by errno or in good order (0). An `offset` below 0: a send that had been
    * told as done has failed.
    */
   readonly pieces: ArrayBuffer

@@ -115,13 +115,13 @@ export class StreamEngine {
   takeChunk(at: number): Buffer {
     const pieces = this.#pieces
     let total = pieces[at + 1]!
-    let next = pieces[at + 3]! & ~PIECE_ENDS
+    let next = pieces[at + 3]! % PIECE_ENDS
     if (next === 0) return copyOfPart(this.#pool, pieces[at + 2]!, total)
     while (next !== 0) {
       const place = PIECE_HEADER_WORDS + next * PIECE_WORDS
       if (total + pieces[place + 1]! > chunkBytesMax) break
       total += pieces[place + 1]!
-      next = pieces[place + 3]! & ~PIECE_ENDS
+      next = pieces[place + 3]! % PIECE_ENDS
     }
     const chunk = Buffer.allocUnsafeSlow(total)
     let offset = 0
@@ -136,15 +136,15 @@ export class StreamEngine {
   }
 
   #next(place: number): number {
-    return PIECE_HEADER_WORDS + (this.#pieces[place + 3]! & ~PIECE_ENDS) * PIECE_WORDS
+    return PIECE_HEADER_WORDS + (this.#pieces[place + 3]! % PIECE_ENDS) * PIECE_WORDS
   }
 
-  /** Whether the stream of piece `at` is known to end behind what has come. */
-  endsBehind(at: number): boolean {
+  /** How the stream of piece `at` is known to end behind what has come: 0, -errno, or 1 when it goes on. */
+  endBehind(at: number): number {
     const pieces = this.#pieces
     let place = at
-    while ((pieces[place + 3]! & ~PIECE_ENDS) !== 0) place = this.#next(place)
-    return pieces[place + 3] !== 0
+    while (pieces[place + 3]! % PIECE_ENDS !== 0) place = this.#next(place)
+    return 1 - Math.floor(pieces[place + 3]! / PIECE_ENDS)
   }
 
   /** Changes with every batch. */
