@@ -89,8 +89,9 @@ napi_value StreamEngine::MakeBuffer(Buffer which) {
 }
 
 void StreamEngine::SetRef(bool on) {
-  if (closed_ || !has_poll_) return;
-  on ? uv_ref(AsHandle(&poll_)) : uv_unref(AsHandle(&poll_));
+  if (closed_) return;
+  // Of a stream that has ended libuv's handle keeps nothing alive, though it is still to be told.
+  on ? uv_ref(AsHandle(&prepare_)) : uv_unref(AsHandle(&prepare_));
 }
 
 Counters StreamEngine::Stats() const {
