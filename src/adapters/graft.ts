@@ -455,7 +455,7 @@ export class Graft implements StreamReader {
     const isKnown = kind === 'uring' || this.#roomBatch === batches
     if (isKnown && length + segmentBytes <= this.#room) return true
     // What is gathered of it the kernel does not count yet: this one follows it by itself.
-    if (this.#roomBatch === batches && this.#gathered === this.#engine.flushes) return false
+    if (this.#gathered === this.#engine.flushes) return false
     this.#roomBatch = batches
     this.#room = native.room(this.id)
     return length + segmentBytes <= this.#room
