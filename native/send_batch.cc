@@ -100,10 +100,12 @@ void SendBatch::Watch() {
 // The loop's thread is busy: what waits goes out from here. Results are left for Flush().
 void SendBatch::SendLate() {
   const std::lock_guard<std::mutex> lock(mutex_);
-  const uint32_t end = count();
+  // The timer is armed by the first entry only. An entry that is made from now on is seen here, or
+  // whoever makes it sees this, and flushes at once.
+  std::atomic_ref<uint32_t>(words_[1]).store(0, std::memory_order_seq_cst);
   // Streams that took less than all: nothing of theirs may follow.
   std::vector<int32_t> blocked;
-  for (; late_ < end; ++late_) {
+  for (; late_ < count(); ++late_) {
     iovec piece = {};
     const Stream* stream = Read(late_, &piece);
     ssize_t result = 0;
@@ -117,8 +119,6 @@ void SendBatch::SendLate() {
     }
     late_results_[late_] = result;
   }
-  // The timer is armed by the first entry only: what comes next is flushed at once.
-  std::atomic_ref<uint32_t>(words_[1]).store(0, std::memory_order_relaxed);
 }
 
 Stream* SendBatch::Read(uint32_t index, iovec* piece) {

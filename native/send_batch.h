@@ -44,7 +44,7 @@ class SendBatch {
   std::mutex& mutex() { return mutex_; }
 
   uint32_t count() const {
-    return std::min(std::atomic_ref<uint32_t>(words_[0]).load(std::memory_order_acquire),
+    return std::min(std::atomic_ref<uint32_t>(words_[0]).load(std::memory_order_seq_cst),
                     kEntriesMax);
   }
   // So many writes are expected now; below 0: none is to be gathered.

@@ -273,9 +273,9 @@ export class StreamEngine {
     entries[at + 1] = entries[3]!
     entries[at + 2] = length
     entries[3] = entries[3]! + length
-    // The watching thread may look at any moment.
+    // The watching thread may look at any moment; when it has sent, the limit is 0. Both in this order, as it does them.
     Atomics.store(entries, 0, count + 1)
-    if (count + 1 >= entries[1]!) this.flush()
+    if (count + 1 >= Atomics.load(entries, 1)) this.flush()
     return true
   }
 
