@@ -253,10 +253,12 @@ bool StreamEngine::FillBatch() {
     ++taken_;
     Stream* stream = FindStreamById(piece.id);
     if (stream == nullptr) continue;
-    if (piece.result <= 0 && stream->batch == batch_number_) {
+    // A pool that has run dry ends the receive and not the stream.
+    const bool is_end = piece.result <= 0 && piece.result != -ENOBUFS;
+    if (is_end && stream->batch == batch_number_) {
       PieceWords(stream->place)[3] |= (1 - piece.result) * kEnds;
     }
-    if (piece.result <= 0 && stream->turn == turn_) {
+    if (is_end && stream->turn == turn_) {
       late_ends_.push_back(piece);
       continue;
     }

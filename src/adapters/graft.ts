@@ -253,11 +253,14 @@ export class Graft implements StreamReader {
         return
       }
       this.#context.run(this.#push, this, chunk)
-      if (chunk.length >= bulkBytes && this.#route === 'engine') this.#becomeBulk()
+      if (this.#route !== 'engine' || !this.#isReading) return
+      if (this.#end < 0) this.#endBehindData()
+      else if (chunk.length >= bulkBytes) this.#becomeBulk()
     } else if (result === Errno.EAGAIN) {
       this.#deliverHeld()
     } else {
       this.#isArmed = false
+      if (this.#isEnded) return
       if (result === Errno.ENOBUFS) {
         if (this.#isReading) this.#becomeBulk()
         return
@@ -267,6 +270,13 @@ export class Graft implements StreamReader {
       else this.#context.run(this.#deliverEnd, this, result)
       this.#updateAlive()
     }
+  }
+
+  /** A reset came right behind the data: libuv takes it for the end of the stream, and leaves the error to a write. */
+  #endBehindData(): void {
+    this.#isEnded = true
+    this.#context.run(this.#deliverEnd, this, 0)
+    this.#updateAlive()
   }
 
   /** One at a time, so that ticks run between two as between libuv's callbacks (E2). */
@@ -473,7 +483,9 @@ export class Graft implements StreamReader {
     this.#room = 0
     if (taken <= 0) {
       if (taken === 0 || taken === Errno.EAGAIN) return false
-      return this.#fails(socket, taken, callback)
+      // The receive has taken the error with which the kernel tells of a reset; what is left is EPIPE.
+      const error = taken === Errno.EPIPE ? this.#engine.errorOf(this.id) : 0
+      return this.#fails(socket, error < 0 ? error : taken, callback)
     }
     this.bytesWritten += taken
     base.call(

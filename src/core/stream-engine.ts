@@ -13,7 +13,7 @@ import {
   SLOT_BITS,
 } from './binding'
 import { copyOfPart } from './copy'
-import { systemError } from './errors'
+import { Errno, systemError } from './errors'
 import { runTicks } from './ticks'
 
 /** From so many writes in a turn of the event loop on, or completions in a batch, writes are gathered. */
@@ -145,6 +145,18 @@ export class StreamEngine {
     let place = at
     while (pieces[place + 3]! % PIECE_ENDS !== 0) place = this.#next(place)
     return 1 - Math.floor(pieces[place + 3]! / PIECE_ENDS)
+  }
+
+  /** The error with which the batch under way says that a stream has ended, or 0. For who has met the end by writing. */
+  errorOf(id: number): number {
+    const pieces = this.#pieces
+    for (let index = pieces[1]!; index < pieces[0]!; index++) {
+      const at = PIECE_HEADER_WORDS + index * PIECE_WORDS
+      if (pieces[at] !== id) continue
+      const end = pieces[at + 1]! < 0 ? pieces[at + 1]! : this.endBehind(at)
+      if (end < 0 && end !== Errno.ENOBUFS) return end
+    }
+    return 0
   }
 
   /** Changes with every batch. */
