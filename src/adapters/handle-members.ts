@@ -120,7 +120,7 @@ function install(given: Stock, handleClass: HandleClass, natives: Natives, isUni
         if (own === undefined) {
           // HTTP/2 and TLS ask a socket that is still to connect, and attach later without asking again.
           Object.defineProperty(this, isNative, { value: true, configurable: true })
-          return true
+          return natives.getIsStreamBase.call(this)
         }
         const owner = (this as unknown as Record<symbol, SocketInternals | undefined>)[given.owner]
         // http's server asks when its parser is there.

@@ -15,6 +15,7 @@ export interface Natives {
   asyncReset(this: NodeHandle, ...args: unknown[]): void
   connect(this: NodeHandle, ...args: unknown[]): number
   connect6?(this: NodeHandle, ...args: unknown[]): number
+  getIsStreamBase(this: NodeHandle): unknown
   getOnread(this: NodeHandle): unknown
   setOnread(this: NodeHandle, onread: unknown): void
   getDescriptor(this: NodeHandle): number
@@ -46,15 +47,24 @@ export function captureNatives(handleClass: HandleClass): Natives {
   // Properties of a class further up: in Node 20 a native one that has no function for each way.
   const parent = Object.getPrototypeOf(prototype) as object
   if (!('onread' in parent)) throw new Error(`Node ${process.version} has handles without onread`)
+  // Another copy of this package may have been here.
+  const onreadBefore = Object.getOwnPropertyDescriptor(prototype, 'onread')
+  const askedBefore = Object.getOwnPropertyDescriptor(prototype, 'isStreamBase')?.get
   return {
     ...(Object.fromEntries(
       [...methods, 'reset', 'connect6'].map((name) => [name, prototype[name]]),
     ) as unknown as Natives),
+    getIsStreamBase() {
+      return askedBefore === undefined ? true : askedBefore.call(this)
+    },
     getOnread() {
-      return Reflect.get(parent, 'onread', this)
+      return onreadBefore?.get === undefined
+        ? Reflect.get(parent, 'onread', this)
+        : onreadBefore.get.call(this)
     },
     setOnread(onread) {
-      Reflect.set(parent, 'onread', onread, this)
+      if (onreadBefore?.set === undefined) Reflect.set(parent, 'onread', onread, this)
+      else onreadBefore.set.call(this, onread)
     },
     getDescriptor: accessorOf(prototype, 'fd').get as () => number,
     getWriteQueueSize: accessorOf(prototype, 'writeQueueSize').get as () => number,
