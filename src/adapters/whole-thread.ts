@@ -5,6 +5,8 @@
 import net from 'node:net'
 import { installHandleMembers, takeAllSockets } from './handle-members'
 import { installServerMembers } from './net-server'
+// Throws when a driver was asked for that sockets cannot run on here.
+import './presented-driver'
 import { installSocketMembers } from './socket-members'
 
 export function takeWholeThread(): void {
