@@ -25,8 +25,6 @@ export interface Client {
 
 export interface Protocol {
   name: string
-  /** Whether our own connect() is the client's end, not node:net's. */
-  own: boolean
   listener: Listener
   open(scope: Scope): Promise<Client>
 }

@@ -24,14 +24,8 @@ import type { Listener } from './servers'
 const PIPELINED_MAX = 50
 
 /** `ca` makes it HTTPS. */
-export function httpProtocol(
-  name: string,
-  own: boolean,
-  listener: Listener,
-  dial: Dial,
-  ca?: string,
-): Protocol {
-  return { name, own, listener, open: async (scope) => new HttpClient(scope, listener, dial, ca) }
+export function httpProtocol(name: string, listener: Listener, dial: Dial, ca?: string): Protocol {
+  return { name, listener, open: async (scope) => new HttpClient(scope, listener, dial, ca) }
 }
 
 class HttpClient implements Client {

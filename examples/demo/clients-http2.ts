@@ -22,14 +22,8 @@ import type { Listener } from './servers'
 const SESSION_MEMORY_MB = 64
 
 /** `ca` makes it TLS. */
-export function http2Protocol(
-  name: string,
-  own: boolean,
-  listener: Listener,
-  dial: Dial,
-  ca?: string,
-): Protocol {
-  return { name, own, listener, open: (scope) => open(scope, listener, dial, ca) }
+export function http2Protocol(name: string, listener: Listener, dial: Dial, ca?: string): Protocol {
+  return { name, listener, open: (scope) => open(scope, listener, dial, ca) }
 }
 
 async function open(

@@ -15,15 +15,9 @@ import type { Scope } from './scope'
 import type { Listener } from './servers'
 
 /** Raw bytes, no framing. */
-export function streamProtocol(
-  name: string,
-  own: boolean,
-  listener: Listener,
-  dial: Dial,
-): Protocol {
+export function streamProtocol(name: string, listener: Listener, dial: Dial): Protocol {
   return {
     name,
-    own,
     listener,
     open: async (scope) => {
       const socket = scope.hold(dial(listener))
@@ -34,14 +28,8 @@ export function streamProtocol(
 }
 
 /** Raw bytes inside TLS, verified against the demo's certificate. */
-export function tlsProtocol(
-  name: string,
-  own: boolean,
-  listener: Listener,
-  dial: Dial,
-  ca: string,
-): Protocol {
-  return { name, own, listener, open: (scope) => openTls(scope, listener, dial, ca) }
+export function tlsProtocol(name: string, listener: Listener, dial: Dial, ca: string): Protocol {
+  return { name, listener, open: (scope) => openTls(scope, listener, dial, ca) }
 }
 
 async function openTls(

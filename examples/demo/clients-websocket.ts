@@ -12,12 +12,11 @@ const PART_BYTES = 65_536
 /** `ca` makes it TLS. */
 export function webSocketProtocol(
   name: string,
-  own: boolean,
   listener: Listener,
   dial: Dial,
   ca?: string,
 ): Protocol {
-  return { name, own, listener, open: (scope) => open(scope, listener, dial, ca) }
+  return { name, listener, open: (scope) => open(scope, listener, dial, ca) }
 }
 
 async function open(

@@ -90,11 +90,8 @@ export function startMeter(listeners: Listener[], onSample: (sample: Sample) => 
 type Traffic = () => { bytesIn: number; bytesOut: number }
 
 function count(traffic: Traffic) {
-  const stats = driver.stats()
-  const { bytesReceived: bytesIn, bytesSent: bytesOut } = stats
-  const counted = bytesIn !== undefined && bytesOut !== undefined
-  // Without a driver of ours everything but the bytes stays zero.
-  return { ...nothing, ...stats, ...(counted ? { bytesIn, bytesOut } : traffic()) }
+  // Without a driver of ours everything but the bytes stays zero. The driver counts those that it carries itself only.
+  return { ...nothing, ...driver.stats(), ...traffic() }
 }
 
 const nothing = {
@@ -109,7 +106,7 @@ const nothing = {
   heapBytes: 0,
 }
 
-/** Bytes by the sockets' own counters, for when no driver of ours counts: ended connections plus the open ones. */
+/** Bytes by the sockets' own counters: ended connections plus the open ones. */
 function trafficOf(listeners: Listener[]): Traffic {
   const seen = new Map<object, [number, number]>()
   let ended = [0, 0] as [number, number]

@@ -122,33 +122,33 @@ function makeProtocols(listeners: Listener[], ca: string): Protocol[] {
   }
   return [
     ...when('tcp', (to) => [
-      streamProtocol('tcp', false, to, node),
-      streamProtocol('tcp, own client', true, to, ours),
+      streamProtocol('tcp', to, node),
+      streamProtocol('tcp, own client', to, ours),
     ]),
-    ...when('tcp6', (to) => [streamProtocol('tcp, IPv6', false, to, node)]),
+    ...when('tcp6', (to) => [streamProtocol('tcp, IPv6', to, node)]),
     ...when('unix', (to) => [
-      streamProtocol('unix', false, to, node),
-      streamProtocol('unix, own client', true, to, ours),
+      streamProtocol('unix', to, node),
+      streamProtocol('unix, own client', to, ours),
     ]),
     ...when('tls', (to) => [
-      tlsProtocol('tls', false, to, node, ca),
-      tlsProtocol('tls, own client', true, to, ours, ca),
+      tlsProtocol('tls', to, node, ca),
+      tlsProtocol('tls, own client', to, ours, ca),
     ]),
     ...when('http', (to) => [
-      httpProtocol('http/1.1', false, to, node),
-      httpProtocol('http/1.1, own client', true, to, ours),
+      httpProtocol('http/1.1', to, node),
+      httpProtocol('http/1.1, own client', to, ours),
     ]),
-    ...when('https', (to) => [httpProtocol('https/1.1', false, to, node, ca)]),
+    ...when('https', (to) => [httpProtocol('https/1.1', to, node, ca)]),
     ...when('h2c', (to) => [
-      http2Protocol('h2c', false, to, node),
-      http2Protocol('h2c, own client', true, to, ours),
+      http2Protocol('h2c', to, node),
+      http2Protocol('h2c, own client', to, ours),
     ]),
     ...when('https', (to) => [
-      http2Protocol('h2', false, to, node, ca),
-      http2Protocol('h2, own client', true, to, ours, ca),
+      http2Protocol('h2', to, node, ca),
+      http2Protocol('h2, own client', to, ours, ca),
     ]),
-    ...when('http', (to) => [webSocketProtocol('ws', false, to, node)]),
-    ...when('https', (to) => [webSocketProtocol('wss', false, to, node, ca)]),
+    ...when('http', (to) => [webSocketProtocol('ws', to, node)]),
+    ...when('https', (to) => [webSocketProtocol('wss', to, node, ca)]),
   ]
 }
 
