@@ -41,6 +41,8 @@ class Environment final : public DriverOwner, public StreamEngineOwner {
   void OnEngineGone(StreamEngine* engine) override;
   // process.exit() ends the main thread without its clean-up hooks.
   void SubmitAtExit();
+  // From any thread, with environments_mutex held: what is gathered is sent.
+  void SendGathered();
 
  private:
   explicit Environment(napi_env env) : env_(env), thread_(std::this_thread::get_id()) {}
@@ -67,6 +69,11 @@ std::vector<Environment*>& Environments() {
   return *environments;
 }
 
+void SendAllGathered() {
+  const std::lock_guard<std::mutex> lock(environments_mutex);
+  for (Environment* environment : Environments()) environment->SendGathered();
+}
+
 void SubmitAllAtExit() {
   const std::lock_guard<std::mutex> lock(environments_mutex);
   for (Environment* environment : Environments()) environment->SubmitAtExit();
@@ -82,7 +89,12 @@ Environment* Environment::Create(napi_env env) {
   return environment;
 }
 
+void Environment::SendGathered() {
+  for (StreamEngine* engine : engines_) engine->SendGathered();
+}
+
 void Environment::SubmitAtExit() {
+  SendGathered();
   // A ring belongs to the thread that made it.
   if (thread_ != std::this_thread::get_id()) return;
   for (Driver* driver : drivers_) {
@@ -138,7 +150,10 @@ Napi::Value Environment::CreateEngine(const Napi::CallbackInfo& info) {
   engine_handles_.push_back(std::make_unique<Handle<StreamEngine>>());
   Handle<StreamEngine>* handle = engine_handles_.back().get();
   handle->target = engine.get();
-  engines_.push_back(engine.release());
+  {
+    const std::lock_guard<std::mutex> lock(environments_mutex);
+    engines_.push_back(engine.release());
+  }
   const Napi::Value object = MakeEngineObject(env, handle);
   if (!object.IsEmpty()) return object;
   std::exchange(handle->target, nullptr)->Shutdown(true);
@@ -146,7 +161,10 @@ Napi::Value Environment::CreateEngine(const Napi::CallbackInfo& info) {
 }
 
 void Environment::OnEngineGone(StreamEngine* engine) {
-  engines_.erase(std::find(engines_.begin(), engines_.end(), engine));
+  {
+    const std::lock_guard<std::mutex> lock(environments_mutex);
+    engines_.erase(std::find(engines_.begin(), engines_.end(), engine));
+  }
   // Lifetime: as of a stuck driver.
   if (!engine->stuck()) delete engine;
   if (ending_) FinishWhenEmpty();
@@ -206,6 +224,11 @@ Napi::Value CreateDriver(const Napi::CallbackInfo& info) {
 
 Napi::Value CreateEngine(const Napi::CallbackInfo& info) {
   return EnvironmentOf(info)->CreateEngine(info);
+}
+
+Napi::Value SendAll(const Napi::CallbackInfo& info) {
+  SendAllGathered();
+  return info.Env().Undefined();
 }
 
 // Reports an exception as one that nobody caught, in the async context of the caller.
@@ -270,6 +293,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("setBufferBytes", Napi::Function::New<SetBufferBytes>(env, "setBufferBytes"));
   exports.Set("createDriver", Napi::Function::New<CreateDriver>(env, "createDriver", environment));
   exports.Set("createEngine", Napi::Function::New<CreateEngine>(env, "createEngine", environment));
+  exports.Set("sendAllGathered", Napi::Function::New<SendAll>(env, "sendAllGathered"));
   exports.Set("report", Napi::Function::New<Report>(env, "report"));
   return exports;
 }

@@ -56,6 +56,9 @@ class SendBatch {
   // than all of it sent are for the caller to deal with, before anything else is sent on them.
   std::span<SendOp> Flush(StreamBackend& backend);
 
+  // Sends what waits, from any thread.
+  void SendLate();
+
   // Nothing is gathered, and the loop is about to sleep.
   void Rest();
 
@@ -64,7 +67,6 @@ class SendBatch {
  private:
   void StartThread();
   void Watch();
-  void SendLate();
   void SetTimer(int64_t us);
   // Null for an entry that names no stream or no range.
   Stream* Read(uint32_t index, iovec* piece);

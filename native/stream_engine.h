@@ -69,6 +69,8 @@ class StreamEngine final : public StreamHost {
   int32_t Begin() { return closed_ ? -EBADF : batch_.Begin(); }
   // Sends what is gathered.
   void Flush();
+  // The same from any thread; the loop's own learns of it with its next flush.
+  void SendGathered() { batch_.SendLate(); }
   // Sends a range of the gathered bytes now. Bytes taken, or -errno.
   int32_t Send(int32_t id, int32_t offset, int32_t length);
   void SetRef(bool on);

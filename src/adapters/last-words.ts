@@ -17,7 +17,7 @@ export function flushBeforeTheEnd(engine: StreamEngine): void {
     if (base === undefined || own === undefined) continue
     const value = {
       [name](this: unknown, ...args: unknown[]) {
-        engine.flush()
+        engine.flushAll()
         return Reflect.apply(base, this, args)
       },
     }[name]!

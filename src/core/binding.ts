@@ -353,6 +353,8 @@ export interface Binding extends DriverBinding {
     options: NativeOptions,
     dispatch: () => number,
   ): NativeStreamEngine | number | string
+  /** Sends what is gathered by the engines of all threads of the process. */
+  sendAllGathered(): void
   /** Reports an exception as one that nobody caught, in the async context of now. */
   report(error: unknown): void
 }

@@ -52,6 +52,8 @@ export class StreamEngine {
   readonly kind: DriverKind
   readonly native: NativeStreamEngine
   readonly report: (error: unknown) => void
+  /** Sends what is gathered, on all threads of the process. */
+  readonly flushAll: () => void
 
   readonly #pool: Buffer
   readonly #pieces: Int32Array
@@ -74,6 +76,7 @@ export class StreamEngine {
     this.kind = kind
     this.native = native
     this.report = binding.report
+    this.flushAll = binding.sendAllGathered
     this.#pool = Buffer.from(native.pool)
     this.#pieces = new Int32Array(native.pieces)
     this.#entries = new Int32Array(native.entries)
