@@ -36,7 +36,7 @@ export function startCli(args: string[], options: CliOptions = {}): ChildProcess
   return spawn(file!, rest, {
     env: { ...inherited, ...(driver === undefined ? {} : { URING_NET_DRIVER: driver }), ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
-    timeout: 15_000,
+    timeout: 30_000,
     killSignal: 'SIGKILL',
     ...(cwd === undefined ? {} : { cwd }),
   })
