@@ -31,10 +31,6 @@ struct Stream {
   bool armed = false;
   // The kernel has a receive of it in flight.
   bool in_kernel = false;
-  // Bytes have come since it was armed.
-  bool has_received = false;
-  // The peer has reset the connection behind them.
-  bool is_reset = false;
   // Pieces of it that were not delivered yet.
   uint32_t waiting = 0;
   // An end that waits for the loop's next turn.

@@ -217,7 +217,7 @@ void StreamEngine::Emit(Stream& stream, int32_t result, uint32_t offset) {
   words[0] = stream.id;
   words[1] = result;
   words[2] = static_cast<int32_t>(offset);
-  words[3] = stream.is_reset ? (1 + ECONNRESET) * kEnds : 0;
+  words[3] = 0;
   if (result <= 0) return;
   if (stream.batch == batch_number_) PieceWords(stream.place)[3] = static_cast<int32_t>(place);
   stream.batch = batch_number_;

@@ -1,7 +1,6 @@
 // The io_uring backend of the stream engine: multishot receives into a buffer ring, and one
 // submission for the sends of many sockets. Owns the ring and what the kernel was asked to do.
 #include <liburing.h>
-#include <poll.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -30,12 +29,6 @@ constexpr size_t kPlainSends = 2;
 
 enum : uint64_t { kReceiveTag = 1, kCancelTag = 2, kSendTag = 3 };
 uint64_t Tag(uint64_t kind, uint32_t value) { return kind << 32 | value; }
-
-// What a multishot receive would have met in the same batch.
-bool IsReset(int fd) {
-  pollfd peer = {fd, 0, 0};
-  return poll(&peer, 1, 0) == 1 && (peer.revents & POLLERR) != 0 && (peer.revents & POLLHUP) != 0;
-}
 
 class UringStreams final : public StreamBackend {
  public:
@@ -126,7 +119,6 @@ int UringStreams::Arm(Stream& stream) {
   URING_CHECK(!stream.armed);
   stream.armed = true;
   stream.in_kernel = false;
-  stream.has_received = false;
   arming_.push_back(stream.id);
   return 0;
 }
@@ -140,13 +132,7 @@ void UringStreams::Submit() {
     io_uring_sqe* sqe = NextEntry();
     if (sqe == nullptr) break;
     // Lifetime: the bytes land in the pool, which outlives the ring or is leaked.
-    // The first one is single: a multishot receive takes 32 buffers in a row, and of a fast sender
-    // one piece is enough to leave it to libuv.
-    if (stream->has_received) {
-      io_uring_prep_recv_multishot(sqe, stream->fd, nullptr, 0, 0);
-    } else {
-      io_uring_prep_recv(sqe, stream->fd, nullptr, 0, 0);
-    }
+    io_uring_prep_recv_multishot(sqe, stream->fd, nullptr, 0, 0);
     sqe->flags |= IOSQE_BUFFER_SELECT;
     sqe->buf_group = kGroup;
     sqe->user_data = Tag(kReceiveTag, static_cast<uint32_t>(stream->id));
@@ -222,8 +208,6 @@ void UringStreams::Complete(const io_uring_cqe& cqe) {
   if (stream == nullptr) return;
   if (!more) stream->in_kernel = false;
   if (cqe.res == -ECANCELED) return;
-  if (cqe.res > 0 && !stream->has_received) stream->is_reset = IsReset(stream->fd);
-  stream->has_received = cqe.res > 0;
   host_->OnArrived(*stream, cqe.res, offset);
   if (more || !stream->armed) return;
   if (cqe.res > 0) {
