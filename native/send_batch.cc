@@ -112,7 +112,6 @@ void SendBatch::SendLate() {
     if (stream != nullptr && !stream->has_rest &&
         std::find(blocked.begin(), blocked.end(), stream->id) == blocked.end()) {
       result = SendPieces(stream->fd, Pieces(&piece, 1));
-      ++sent_late_;
       if (result < static_cast<ssize_t>(piece.iov_len)) blocked.push_back(stream->id);
     } else if (stream != nullptr) {
       result = -EAGAIN;

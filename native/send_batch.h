@@ -62,8 +62,6 @@ class SendBatch {
   // Nothing is gathered, and the loop is about to sleep.
   void Rest();
 
-  uint64_t sent_late() const { return sent_late_; }
-
  private:
   void StartThread();
   void Watch();
@@ -89,7 +87,6 @@ class SendBatch {
   // Guarded by the mutex: entries that the thread has dealt with, and what each came to.
   uint32_t late_ = 0;
   std::vector<ssize_t> late_results_;
-  uint64_t sent_late_ = 0;
 
   // The loop's thread only.
   int64_t began_ns_ = 0;

@@ -33,9 +33,7 @@ struct Stream {
   bool in_kernel = false;
   // Pieces of it that were not delivered yet.
   uint32_t waiting = 0;
-  // An end that waits for the loop's next turn.
-  bool has_late_end = false;
-  // The loop's turn in which bytes of it were last delivered, and how many arrived in it.
+  // The loop's turn in which bytes of it were last delivered.
   uint64_t turn = 0;
   // Where its last piece lies in the batch under construction.
   uint64_t batch = 0;

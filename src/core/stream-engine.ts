@@ -299,9 +299,4 @@ export class StreamEngine {
     if (this.#entries[0] !== 0) this.native.flush()
     this.#flushes++
   }
-
-  /** The readers that are registered now. */
-  get readers(): readonly (StreamReader | undefined)[] {
-    return this.#readers
-  }
 }
