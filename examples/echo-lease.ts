@@ -7,6 +7,7 @@ import type { Connection } from '../src/core/index'
 
 async function echo(accepted: Connection): Promise<void> {
   await using connection = accepted // Closed however this ends.
+  connection.setNoDelay()
   for await (const received of connection) {
     using lease = received // Back to the pool, whatever happened to the send.
     orThrow(await connection.send(lease)) // Unusable until then.

@@ -18,11 +18,9 @@
 
 #include "contract.h"
 #include "driver_object.h"
-#include "epoll_driver.h"
 #include "libuv_stream.h"
 #include "probe.h"
 #include "stream_object.h"
-#include "uring_driver.h"
 
 namespace uring_net {
 
@@ -31,149 +29,131 @@ namespace {
 // Everything of one environment. Deletes itself when the environment has ended and the last
 // driver's libuv handles are closed; the engine's finalizers may run before that, so none of them
 // may own this.
-class Environment final : public DriverOwner, public StreamEngineOwner {
+class Environment final : public EngineOwner {
  public:
   static Environment* Create(napi_env env);
 
   Napi::Value CreateDriver(const Napi::CallbackInfo& info);
   Napi::Value CreateEngine(const Napi::CallbackInfo& info);
-  void OnDriverGone(Driver* driver) override;
-  void OnEngineGone(StreamEngine* engine) override;
+  void OnEngineGone(LoopEngine* engine) override;
   // process.exit() ends the main thread without its clean-up hooks.
-  void SubmitAtExit();
-  // From any thread, with environments_mutex held: what is gathered is sent.
-  void SendGathered();
+  void FlushAtExit();
+  // From any thread, with environments_mutex held.
+  void FlushFromAnyThread();
 
  private:
   explicit Environment(napi_env env) : env_(env), thread_(std::this_thread::get_id()) {}
   ~Environment() = default;
   static void OnCleanup(napi_async_cleanup_hook_handle hook, void* data);
   void FinishWhenEmpty();
+  // Starts the engine that `make` makes, and gives it an object that `make_object` makes.
+  template <typename Engine, typename Make, typename MakeObject>
+  Napi::Value Create(const Napi::CallbackInfo& info, std::vector<std::unique_ptr<Handle<Engine>>>* handles,
+                     Make make, MakeObject make_object);
 
   napi_env env_;
   const std::thread::id thread_;
   napi_async_cleanup_hook_handle hook_ = nullptr;
   bool ending_ = false;
-  // Drivers with libuv handles, closed ones included.
-  std::vector<Driver*> drivers_;
-  std::vector<std::unique_ptr<Handle<Driver>>> handles_;
-  // The same of the engines.
-  std::vector<StreamEngine*> engines_;
+  // Engines with libuv handles, closed ones included. Guarded by environments_mutex.
+  std::vector<LoopEngine*> engines_;
+  std::vector<std::unique_ptr<Handle<Driver>>> driver_handles_;
   std::vector<std::unique_ptr<Handle<StreamEngine>>> engine_handles_;
 };
 
-// Environments alive in this process, for SubmitAtExit.
+// Environments alive in this process.
 std::mutex environments_mutex;
 std::vector<Environment*>& Environments() {
   static auto* environments = new std::vector<Environment*>();
   return *environments;
 }
 
-void SendAllGathered() {
+void FlushAllFromHere() {
   const std::lock_guard<std::mutex> lock(environments_mutex);
-  for (Environment* environment : Environments()) environment->SendGathered();
+  for (Environment* environment : Environments()) environment->FlushFromAnyThread();
 }
 
-void SubmitAllAtExit() {
+void FlushAllAtExit() {
   const std::lock_guard<std::mutex> lock(environments_mutex);
-  for (Environment* environment : Environments()) environment->SubmitAtExit();
+  for (Environment* environment : Environments()) environment->FlushAtExit();
 }
 
 Environment* Environment::Create(napi_env env) {
   auto* environment = new Environment(env);
   napi_add_async_cleanup_hook(env, OnCleanup, environment, &environment->hook_);
   const std::lock_guard<std::mutex> lock(environments_mutex);
-  static const bool registered = std::atexit(SubmitAllAtExit) == 0;
+  static const bool registered = std::atexit(FlushAllAtExit) == 0;
   (void)registered;
   Environments().push_back(environment);
   return environment;
 }
 
-void Environment::SendGathered() {
-  for (StreamEngine* engine : engines_) engine->SendGathered();
+void Environment::FlushFromAnyThread() {
+  for (LoopEngine* engine : engines_) engine->FlushFromAnyThread();
 }
 
-void Environment::SubmitAtExit() {
-  SendGathered();
+void Environment::FlushAtExit() {
+  FlushFromAnyThread();
   // A ring belongs to the thread that made it.
   if (thread_ != std::this_thread::get_id()) return;
-  for (Driver* driver : drivers_) {
-    if (!driver->closed()) driver->Submit();
+  for (LoopEngine* engine : engines_) {
+    if (!engine->closed()) engine->Flush();
   }
-  for (StreamEngine* engine : engines_) engine->Flush();
 }
 
-Napi::Value Environment::CreateDriver(const Napi::CallbackInfo& info) {
+template <typename Engine, typename Make, typename MakeObject>
+Napi::Value Environment::Create(const Napi::CallbackInfo& info,
+                                std::vector<std::unique_ptr<Handle<Engine>>>* handles, Make make,
+                                MakeObject make_object) {
   Napi::Env env = info.Env();
   const auto refuse = [env](int error) { return Napi::Number::New(env, error); };
   Options options;
-  if (!info[0].IsString() || !info[1].IsObject() || !info[2].IsFunction()) return refuse(-EINVAL);
-  const std::string kind = info[0].As<Napi::String>().Utf8Value();
-  if (!ReadOptions(info[1].As<Napi::Object>(), &options)) return refuse(-EINVAL);
   uv_loop_t* loop = nullptr;
-  if (napi_get_uv_event_loop(env, &loop) != napi_ok) return refuse(-EINVAL);
-  std::unique_ptr<Driver> driver;
-  if (kind == "uring") {
-    driver = std::make_unique<UringDriver>(env_, this, options);
-  } else if (kind == "epoll") {
-    driver = std::make_unique<EpollDriver>(env_, this, options);
-  } else {
-    return refuse(-EINVAL);
-  }
-  const int error = driver->Start(loop, info[2]);
-  if (error != 0) return refuse(error);
-  handles_.push_back(std::make_unique<Handle<Driver>>());
-  Handle<Driver>* handle = handles_.back().get();
-  handle->target = driver.get();
-  drivers_.push_back(driver.release());
-  const Napi::Value object = MakeDriverObject(env, handle);
-  if (!object.IsEmpty()) return object;
-  std::exchange(handle->target, nullptr)->Shutdown(true);
-  return refuse(-ENOMEM);
-}
-
-Napi::Value Environment::CreateEngine(const Napi::CallbackInfo& info) {
-  Napi::Env env = info.Env();
-  const auto refuse = [env](int error) { return Napi::Number::New(env, error); };
-  Options options;
   if (!info[0].IsString() || !info[1].IsObject() || !info[2].IsFunction()) return refuse(-EINVAL);
   const std::string kind = info[0].As<Napi::String>().Utf8Value();
-  if (!ReadOptions(info[1].As<Napi::Object>(), &options)) return refuse(-EINVAL);
   if (kind != "uring" && kind != "epoll") return refuse(-EINVAL);
-  if (const char* missing = ProveLibuv()) return Napi::String::New(env, missing);
-  uv_loop_t* loop = nullptr;
+  if (!ReadOptions(info[1].As<Napi::Object>(), &options)) return refuse(-EINVAL);
   if (napi_get_uv_event_loop(env, &loop) != napi_ok) return refuse(-EINVAL);
-  auto engine = std::make_unique<StreamEngine>(
-      env_, this, options, kind == "uring" ? MakeUringStreams() : MakeEpollStreams());
+  std::unique_ptr<Engine> engine = make(options, kind == "uring");
   const int error = engine->Start(loop, info[2]);
   if (error != 0) return refuse(error);
-  engine_handles_.push_back(std::make_unique<Handle<StreamEngine>>());
-  Handle<StreamEngine>* handle = engine_handles_.back().get();
+  handles->push_back(std::make_unique<Handle<Engine>>());
+  Handle<Engine>* handle = handles->back().get();
   handle->target = engine.get();
   {
     const std::lock_guard<std::mutex> lock(environments_mutex);
     engines_.push_back(engine.release());
   }
-  const Napi::Value object = MakeEngineObject(env, handle);
+  const Napi::Value object = make_object(env, handle);
   if (!object.IsEmpty()) return object;
   std::exchange(handle->target, nullptr)->Shutdown(true);
   return refuse(-ENOMEM);
 }
 
-void Environment::OnEngineGone(StreamEngine* engine) {
+Napi::Value Environment::CreateDriver(const Napi::CallbackInfo& info) {
+  const auto make = [this](const Options& options, bool is_uring) {
+    return std::make_unique<Driver>(env_, this, options,
+                                    is_uring ? MakeUringOperations() : MakeEpollOperations());
+  };
+  return Create<Driver>(info, &driver_handles_, make, MakeDriverObject);
+}
+
+Napi::Value Environment::CreateEngine(const Napi::CallbackInfo& info) {
+  if (const char* missing = ProveLibuv()) return Napi::String::New(info.Env(), missing);
+  const auto make = [this](const Options& options, bool is_uring) {
+    return std::make_unique<StreamEngine>(env_, this, options,
+                                          is_uring ? MakeUringStreams() : MakeEpollStreams());
+  };
+  return Create<StreamEngine>(info, &engine_handles_, make, MakeEngineObject);
+}
+
+void Environment::OnEngineGone(LoopEngine* engine) {
   {
     const std::lock_guard<std::mutex> lock(environments_mutex);
     engines_.erase(std::find(engines_.begin(), engines_.end(), engine));
   }
-  // Lifetime: as of a stuck driver.
+  // Lifetime: a stuck engine is leaked, with all memory the kernel may still write to.
   if (!engine->stuck()) delete engine;
-  if (ending_) FinishWhenEmpty();
-}
-
-void Environment::OnDriverGone(Driver* driver) {
-  drivers_.erase(std::find(drivers_.begin(), drivers_.end(), driver));
-  // Lifetime: a stuck driver is leaked, with all memory the kernel may still write to.
-  if (!driver->stuck()) delete driver;
   if (ending_) FinishWhenEmpty();
 }
 
@@ -185,13 +165,12 @@ void Environment::OnCleanup(napi_async_cleanup_hook_handle, void* data) {
     all.erase(std::find(all.begin(), all.end(), environment));
   }
   environment->ending_ = true;
-  for (StreamEngine* engine : environment->engines_) engine->Shutdown(false);
-  for (Driver* driver : environment->drivers_) driver->Shutdown(false);
+  for (LoopEngine* engine : environment->engines_) engine->Shutdown(false);
   environment->FinishWhenEmpty();
 }
 
 void Environment::FinishWhenEmpty() {
-  if (!drivers_.empty() || !engines_.empty()) return;
+  if (!engines_.empty()) return;
   const napi_async_cleanup_hook_handle hook = hook_;
   delete this;
   napi_remove_async_cleanup_hook(hook);
@@ -226,8 +205,8 @@ Napi::Value CreateEngine(const Napi::CallbackInfo& info) {
   return EnvironmentOf(info)->CreateEngine(info);
 }
 
-Napi::Value SendAll(const Napi::CallbackInfo& info) {
-  SendAllGathered();
+Napi::Value FlushAll(const Napi::CallbackInfo& info) {
+  FlushAllFromHere();
   return info.Env().Undefined();
 }
 
@@ -255,7 +234,6 @@ Napi::Value SetBufferBytes(const Napi::CallbackInfo& info) {
 
 Napi::Object Constants(Napi::Env env) {
   const std::pair<const char*, int32_t> numbers[] = {
-      {"CHUNKS_MAX", kChunksMax},
       {"COMMAND_HEADER_WORDS", kCommandHeaderWords},
       {"COMMAND_WORDS", kCommandWords},
       {"COMPLETION_HEADER_WORDS", kCompletionHeaderWords},
@@ -263,17 +241,20 @@ Napi::Object Constants(Napi::Env env) {
       {"SLOT_BITS", kSlotBits},
       {"FLAG_MORE", kFlagMore},
       {"Op.receive", kReceive},
+      {"Op.receiveInto", kReceiveInto},
+      {"Op.piece", kPiece},
       {"Op.send", kSend},
-      {"Op.shutdown", kShutdown},
       {"Op.accept", kAccept},
       {"Op.connect", kConnect},
+      {"Op.shutdown", kShutdown},
       {"Op.cancel", kCancel},
       {"Op.close", kClose},
+      {"Op.provide", kProvide},
       {"Op.wake", kWake},
-      {"CloseHow.reset", kCloseReset},
-      {"CloseHow.unread", kCloseUnread},
-      {"Dispatched.done", kDispatched},
-      {"Dispatched.submit", kSubmit},
+      {"SocketOption.noDelay", kNoDelay},
+      {"SocketOption.keepAliveSeconds", kKeepAliveSeconds},
+      {"SocketOption.sendBufferBytes", kSendBufferBytes},
+      {"SocketOption.receiveBufferBytes", kReceiveBufferBytes},
       {"Family.inet", kFamilyInet},
       {"Family.inet6", kFamilyInet6},
       {"Family.unix", kFamilyUnix},
@@ -293,7 +274,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("setBufferBytes", Napi::Function::New<SetBufferBytes>(env, "setBufferBytes"));
   exports.Set("createDriver", Napi::Function::New<CreateDriver>(env, "createDriver", environment));
   exports.Set("createEngine", Napi::Function::New<CreateEngine>(env, "createEngine", environment));
-  exports.Set("sendAllGathered", Napi::Function::New<SendAll>(env, "sendAllGathered"));
+  exports.Set("sendAllGathered", Napi::Function::New<FlushAll>(env, "sendAllGathered"));
   exports.Set("report", Napi::Function::New<Report>(env, "report"));
   return exports;
 }

@@ -8,46 +8,43 @@
 
 namespace uring_net {
 
-inline constexpr int32_t kContractVersion = 4;
-
-// Chunks that one sendNow takes.
-inline constexpr uint32_t kChunksMax = 65536;
+inline constexpr int32_t kContractVersion = 5;
 
 inline constexpr uint32_t kCommandHeaderWords = 4;
-inline constexpr uint32_t kCommandWords = 4;
+inline constexpr uint32_t kCommandWords = 8;
 inline constexpr uint32_t kCompletionHeaderWords = 4;
 inline constexpr uint32_t kCompletionWords = 4;
 
 inline constexpr uint32_t kSlotBits = 20;
 inline constexpr uint32_t kGenerationMax = (1u << (31 - kSlotBits)) - 1;
 
-enum Op : int32_t {
+enum Opcode : int32_t {
   kReceive = 1,
-  kSend = 2,
-  kShutdown = 3,
-  kAccept = 4,
-  kConnect = 5,
-  kCancel = 6,
-  kClose = 7,
-  kWake = 8,
+  kReceiveInto = 2,
+  kPiece = 3,
+  kSend = 4,
+  kAccept = 5,
+  kConnect = 6,
+  kShutdown = 7,
+  kCancel = 8,
+  kClose = 9,
+  kProvide = 10,
+  kWake = 11,
 };
-// Operations that can be in flight: kReceive .. kConnect.
-inline constexpr int32_t kOperationMax = kConnect;
-
-inline constexpr int32_t kCloseReset = 1;
-inline constexpr int32_t kCloseUnread = 2;
 
 inline constexpr int32_t kFlagMore = 1;
-
-// What dispatch answers.
-enum Dispatched : int32_t {
-  kDispatched = 0,  // the batch is delivered
-  kSubmit = 1,      // what was commanded by then goes first; then dispatch is called again
-};
 
 inline constexpr int32_t kFamilyUnix = 1;
 inline constexpr int32_t kFamilyInet = 4;
 inline constexpr int32_t kFamilyInet6 = 6;
+
+// What SetOption sets.
+enum SocketOption : int32_t {
+  kNoDelay = 1,
+  kKeepAliveSeconds = 2,
+  kSendBufferBytes = 3,
+  kReceiveBufferBytes = 4,
+};
 
 inline constexpr int32_t kBindV6Only = 1;
 inline constexpr int32_t kBindReusePort = 2;

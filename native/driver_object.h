@@ -8,15 +8,7 @@
 
 namespace uring_net {
 
-// False when one is missing, not an integer or out of range.
-bool ReadOptions(const Napi::Object& from, Options* out);
-
-// Null when the engine refuses external memory.
+// Empty when the engine of JavaScript refuses.
 Napi::Value MakeDriverObject(Napi::Env env, Handle<Driver>* handle);
-
-// Counters by name.
-Napi::Object MakeStats(Napi::Env env, const Counters& counters);
-
-Napi::Array FeatureNames(Napi::Env env, uint32_t features);
 
 }  // namespace uring_net

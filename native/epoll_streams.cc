@@ -6,7 +6,8 @@
 #include <cerrno>
 #include <vector>
 
-#include "driver.h"
+#include "contract.h"
+#include "options.h"
 #include "stream_backend.h"
 
 namespace uring_net {

@@ -59,39 +59,17 @@ inline bool Read(napi_env env, napi_value value, std::string* out) {
   return napi_get_value_string_utf8(env, value, out->data(), length + 1, &length) == napi_ok;
 }
 
-// A Uint8Array or an array of them, with at least one byte in all.
-struct Chunks {
-  iovec one = {};
-  std::vector<iovec> many;
-  operator Pieces() const { return many.empty() ? Pieces(&one, 1) : Pieces(many); }
+// A Uint8Array with at least one byte.
+struct Chunk {
+  iovec bytes = {};
+  operator Pieces() const { return Pieces(&bytes, 1); }
 };
 
-inline bool ReadChunk(napi_env env, napi_value value, iovec* out) {
+inline bool Read(napi_env env, napi_value value, Chunk* out) {
   napi_typedarray_type type;
-  return napi_get_typedarray_info(env, value, &type, &out->iov_len, &out->iov_base, nullptr,
-                                  nullptr) == napi_ok &&
-         type == napi_uint8_array;
-}
-
-inline bool Read(napi_env env, napi_value value, Chunks* out) {
-  if (ReadChunk(env, value, &out->one)) return out->one.iov_len > 0;
-  bool is_array = false;
-  uint32_t count = 0;
-  if (napi_is_array(env, value, &is_array) != napi_ok || !is_array ||
-      napi_get_array_length(env, value, &count) != napi_ok || count > kChunksMax) {
-    return false;
-  }
-  // All are taken out before the first is looked at: an array may run code when it is read.
-  std::vector<napi_value> chunks(count);
-  for (uint32_t i = 0; i < count; ++i) {
-    if (napi_get_element(env, value, i, &chunks[i]) != napi_ok) return false;
-  }
-  for (const napi_value chunk : chunks) {
-    iovec piece;
-    if (!ReadChunk(env, chunk, &piece)) return false;
-    if (piece.iov_len > 0) out->many.push_back(piece);
-  }
-  return !out->many.empty();
+  return napi_get_typedarray_info(env, value, &type, &out->bytes.iov_len, &out->bytes.iov_base,
+                                  nullptr, nullptr) == napi_ok &&
+         type == napi_uint8_array && out->bytes.iov_len > 0;
 }
 
 template <typename Parameter>
@@ -104,7 +82,7 @@ struct Stored<std::string_view> {
 };
 template <>
 struct Stored<Pieces> {
-  using Type = Chunks;
+  using Type = Chunk;
 };
 
 inline napi_value Answer(napi_env env, int32_t result) {

@@ -37,13 +37,4 @@ class Region {
 napi_value MakeView(napi_env env, const std::shared_ptr<Region>& region, size_t offset,
                     size_t length);
 
-// Bytes of one sendNow that the socket did not take. Freed on the send's last completion.
-struct HeapBlock {
-  struct Free {
-    void operator()(uint8_t* bytes) const { std::free(bytes); }
-  };
-  std::unique_ptr<uint8_t, Free> bytes;
-  uint32_t length = 0;
-};
-
 }  // namespace uring_net

@@ -125,6 +125,38 @@ int BindSocket(int fd, const Address& address, int32_t flags) {
   return Result(::bind(fd, address.get(), address.length));
 }
 
+int PrepareForeign(int fd, bool nonblocking, int* family) {
+  int type = 0;
+  sockaddr_storage peer;
+  socklen_t length = sizeof(type);
+  if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) == -1) return -errno;
+  length = sizeof(*family);
+  if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, family, &length) == -1) return -errno;
+  const bool known = *family == AF_INET || *family == AF_INET6 || *family == AF_UNIX;
+  if (type != SOCK_STREAM || !known) return -EPROTOTYPE;
+  length = sizeof(peer);
+  if (getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &length) == -1) return -errno;
+  if (fcntl(fd, F_SETFD, FD_CLOEXEC) == -1) return -errno;
+  return SetMode(fd, nonblocking);
+}
+
+int SetSocketOption(int fd, int32_t option, int32_t value) {
+  switch (option) {
+    case kNoDelay:
+      return SetOption(fd, IPPROTO_TCP, TCP_NODELAY, value != 0);
+    case kKeepAliveSeconds: {
+      const int error = SetOption(fd, SOL_SOCKET, SO_KEEPALIVE, value > 0);
+      return error == 0 && value > 0 ? SetOption(fd, IPPROTO_TCP, TCP_KEEPIDLE, value) : error;
+    }
+    case kSendBufferBytes:
+      return SetOption(fd, SOL_SOCKET, SO_SNDBUF, value);
+    case kReceiveBufferBytes:
+      return SetOption(fd, SOL_SOCKET, SO_RCVBUF, value);
+    default:
+      return -EINVAL;
+  }
+}
+
 int SetResetOnClose(int fd) {
   const linger option = {1, 0};
   return Result(setsockopt(fd, SOL_SOCKET, SO_LINGER, &option, sizeof(option)));
@@ -208,6 +240,11 @@ void ReserveDescriptor::Close() {
 
 bool ReserveDescriptor::RefuseWaiting(int listener) {
   if (fd_ == -1) return false;
+  // Descriptors may be there again: then nobody is to be refused.
+  if (const int spare = open("/dev/null", O_RDONLY | O_CLOEXEC); spare != -1) {
+    close(spare);
+    return true;
+  }
   Close();
   const NonblockingScope scope(listener);
   bool refused = false;

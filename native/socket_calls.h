@@ -34,7 +34,13 @@ int OpenSocket(int32_t family, bool nonblocking, int* domain);
 // Reads an IP literal (IPv6 may carry %zone) or a Unix path (a leading NUL names an abstract one).
 int ParseAddress(int domain, std::string_view text, int32_t port, Address* out);
 
+// A connected stream socket that somebody else opened: sets its mode. 0 or -errno (-EPROTOTYPE when
+// it is something else).
+int PrepareForeign(int fd, bool nonblocking, int* family);
+
 int BindSocket(int fd, const Address& address, int32_t flags);
+// `option` as in the contract.
+int SetSocketOption(int fd, int32_t option, int32_t value);
 int SetResetOnClose(int fd);
 // Whether a TCP connection is over (state TCP_CLOSE).
 bool IsTcpClosed(int fd);
@@ -56,7 +62,8 @@ class ReserveDescriptor {
   ~ReserveDescriptor() { Close(); }
   void Open();
   void Close();
-  // Accepts and closes what waits on `listener`. False when there was no reserve: nothing was done.
+  // After an accept that found no descriptor: accepts and closes what waits on `listener`, unless
+  // there is a descriptor again by now. False when there was no reserve: nothing was done.
   bool RefuseWaiting(int listener);
 
  private:

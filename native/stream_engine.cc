@@ -23,75 +23,35 @@ constexpr uint32_t kSendFailed = 0xffffffff;
 // What a small segment costs the kernel beyond its bytes (SKB_TRUESIZE), generously.
 constexpr int64_t kSegmentCost = 2304;
 
-void OnIdle(uv_idle_t*) {}
-
 Stream* FindForBatch(void* host, int32_t id) {
   return static_cast<StreamEngine*>(host)->FindStreamById(id);
 }
 
-template <typename Handle>
-uv_handle_t* AsHandle(Handle* handle) {
-  return reinterpret_cast<uv_handle_t*>(handle);
-}
-
 }  // namespace
 
-StreamEngine::StreamEngine(napi_env env, StreamEngineOwner* owner, const Options& options,
+StreamEngine::StreamEngine(napi_env env, EngineOwner* owner, const Options& options,
                            std::unique_ptr<StreamBackend> backend)
-    : env_(env),
-      owner_(owner),
+    : LoopEngine(env, owner),
       options_(options),
       backend_(std::move(backend)),
-      batch_(this, FindForBatch, options.gather_us),
-      js_(env) {}
-
-StreamEngine::~StreamEngine() { URING_CHECK(handles_open_ == 0 && !stuck()); }
+      batch_(this, FindForBatch, options.gather_us) {}
 
 int StreamEngine::Start(uv_loop_t* loop, napi_value dispatch) {
-  loop_ = loop;
   pieces_region_ =
       Region::Map((kHeaderWords + kPieceWords * options_.batch_size) * sizeof(int32_t));
   if (!pieces_region_ || !batch_.Map()) return -ENOMEM;
   pieces_ = reinterpret_cast<int32_t*>(pieces_region_->data());
   int error = backend_->Setup(this, options_);
   if (error != 0) return error;
-  has_poll_ = backend_->poll_descriptor() != -1;
-  if (has_poll_) error = uv_poll_init(loop, &poll_, backend_->poll_descriptor());
-  if (error == 0 && !js_.Init(dispatch)) error = -ENOMEM;
-  if (error != 0) {
-    backend_->Teardown(false);
-    return error;
-  }
-  uv_prepare_init(loop, &prepare_);
-  uv_check_init(loop, &check_);
-  uv_idle_init(loop, &idle_);
-  handles_open_ = has_poll_ ? 4 : 3;
-  prepare_.data = check_.data = idle_.data = poll_.data = this;
-  uv_unref(AsHandle(&prepare_));
-  uv_unref(AsHandle(&check_));
-  uv_unref(AsHandle(&idle_));
-  if (has_poll_) {
-    uv_unref(AsHandle(&poll_));
-    uv_poll_start(&poll_, UV_READABLE, OnPoll);
-  }
-  uv_prepare_start(&prepare_, OnPrepare);
-  uv_check_start(&check_, OnCheck);
-  return 0;
+  error = StartTurns(loop, dispatch, backend_->poll_descriptor());
+  if (error != 0) backend_->Teardown(false);
+  return error;
 }
 
 napi_value StreamEngine::MakeBuffer(Buffer which) {
   const std::shared_ptr<Region>* regions[] = {&pieces_region_, &backend_->pool(), &batch_.entries(),
                                               &batch_.bytes()};
-  napi_value view = MakeView(env_, *regions[which], 0, (*regions[which])->size());
-  if (view == nullptr) return nullptr;
-  if (napi_create_reference(env_, view, 1, &buffers_[which]) != napi_ok) return nullptr;
-  return view;
-}
-
-void StreamEngine::SetRef(bool on) {
-  if (closed_) return;
-  // Of a stream that has ended libuv's handle keeps nothing alive, though it is still to be told.
-  on ? uv_ref(AsHandle(&prepare_)) : uv_unref(AsHandle(&prepare_));
+  return View(*regions[which]);
 }
 
 Counters StreamEngine::Stats() const {
@@ -111,8 +71,8 @@ Stream* StreamEngine::FindStreamById(int32_t id) {
 }
 
 int32_t StreamEngine::Attach(int32_t fd, bool is_unix) {
-  if (closed_) return -EBADF;
-  uv_stream_t* handle = FindStream(loop_, fd);
+  if (closed()) return -EBADF;
+  uv_stream_t* handle = FindStream(loop(), fd);
   if (handle == nullptr) return -ENOENT;
   const std::lock_guard<std::mutex> lock(batch_.mutex());
   uint32_t index;
@@ -153,7 +113,7 @@ int32_t StreamEngine::Detach(int32_t id, std::string* bytes) {
 
 int32_t StreamEngine::Arm(int32_t id) {
   Stream* stream = FindStreamById(id);
-  if (stream == nullptr || closed_) return -EBADF;
+  if (stream == nullptr || closed()) return -EBADF;
   if (stream->wanted) return -EALREADY;
   const int error = backend_->Arm(*stream);
   if (error != 0) return error;
@@ -166,7 +126,7 @@ int32_t StreamEngine::Disarm(int32_t id, std::string* bytes) {
   Stream* stream = FindStreamById(id);
   if (stream == nullptr) return -EBADF;
   stream->wanted = false;
-  if (!closed_ && stream->armed) backend_->Disarm(*stream);
+  if (!closed() && stream->armed) backend_->Disarm(*stream);
   int32_t end = 0;
   if (stream->waiting > 0) TakeWaiting(*stream, bytes, &end);
   return end;
@@ -174,7 +134,7 @@ int32_t StreamEngine::Disarm(int32_t id, std::string* bytes) {
 
 int32_t StreamEngine::Wake(int32_t id) {
   Stream* stream = FindStreamById(id);
-  if (stream == nullptr || closed_) return -EBADF;
+  if (stream == nullptr || closed()) return -EBADF;
   wakes_.push_back({id, -EAGAIN, 0});
   return 0;
 }
@@ -275,26 +235,24 @@ bool StreamEngine::FillBatch() {
 }
 
 void StreamEngine::Deliver() {
-  if (dispatching_ || closed_) return;
-  for (int i = 0; i < kBatchesPerPoll && !closed_; ++i) {
+  if (dispatching() || closed()) return;
+  for (int i = 0; i < kBatchesPerPoll && !closed(); ++i) {
     backend_->Reap();
     if (!FillBatch()) break;
     ++counters_.batches;
     const int32_t count = pieces_[0];
     counters_.completions += static_cast<uint64_t>(count);
-    // The batch array is not touched while JavaScript is in here, whatever it calls.
-    dispatching_ = true;
     // With io_uring all that has arrived comes in one batch; libuv brings one piece at a time.
-    if (has_poll_) batch_.MarkTurn(count);
-    js_.Run(&pieces_[1], count);
-    dispatching_ = false;
-    if (closed_) return;
+    if (has_poll()) batch_.MarkTurn(count);
+    // The batch array is not touched while JavaScript is in here, whatever it calls.
+    Dispatch(&pieces_[1], count);
+    if (closed()) return;
     pieces_[0] = pieces_[1] = 0;
-    if (has_poll_) Flush();
+    if (has_poll()) Flush();
     backend_->Recycle(taken_);
     if (static_cast<uint32_t>(count) < options_.batch_size) break;
   }
-  if (!closed_) backend_->Submit();
+  if (!closed()) backend_->Submit();
 }
 
 // --- sending ---
@@ -320,7 +278,7 @@ int32_t StreamEngine::Room(int32_t id) {
 }
 
 void StreamEngine::Flush() {
-  if (closed_ || batch_.count() == 0) return;
+  if (closed() || batch_.count() == 0) return;
   ++counters_.enters;
   for (const SendOp& op : batch_.Flush(*backend_)) Finish(op);
 }
@@ -359,7 +317,7 @@ void StreamEngine::FailSend(Stream& stream, int32_t error) {
 
 int32_t StreamEngine::Send(int32_t id, int32_t offset, int32_t length) {
   const Stream* stream = FindStreamById(id);
-  if (stream == nullptr || closed_) return -EBADF;
+  if (stream == nullptr || closed()) return -EBADF;
   if (offset < 0 || length <= 0 ||
       static_cast<size_t>(offset) + static_cast<size_t>(length) > SendBatch::kBytes) {
     return -EINVAL;
@@ -378,69 +336,27 @@ bool StreamEngine::HasWork() const {
          backend_->HasUnannouncedWork();
 }
 
-void StreamEngine::OnPrepare(uv_prepare_t* handle) {
-  auto* engine = static_cast<StreamEngine*>(handle->data);
-  if (engine->dispatching_) return;
-  engine->Flush();
-  engine->backend_->Submit();
-  engine->batch_.Rest();
-  engine->batch_.MarkTurn(0);
-  ++engine->turn_;
-  if (engine->HasWork()) {
-    uv_idle_start(&engine->idle_, OnIdle);
-  } else {
-    uv_idle_stop(&engine->idle_);
-  }
+bool StreamEngine::OnPrepare() {
+  Flush();
+  backend_->Submit();
+  batch_.Rest();
+  batch_.MarkTurn(0);
+  ++turn_;
+  return HasWork();
 }
 
-void StreamEngine::OnPoll(uv_poll_t* handle, int, int) {
-  static_cast<StreamEngine*>(handle->data)->Deliver();
-}
-
-// After the poll phase, before immediates.
-void StreamEngine::OnCheck(uv_check_t* handle) {
-  auto* engine = static_cast<StreamEngine*>(handle->data);
-  if (engine->dispatching_) return;
-  engine->Flush();
-  if (engine->HasWork()) engine->Deliver();
+void StreamEngine::OnCheck() {
+  Flush();
+  if (HasWork()) Deliver();
   // What is written outside of the poll phase is not gathered: the loop may end before it comes
   // here again.
-  if (!engine->closed_) engine->batch_.MarkTurn(-1);
+  if (!closed()) batch_.MarkTurn(-1);
 }
 
-// --- teardown ---
-
-int StreamEngine::Shutdown(bool detach) {
-  if (closed_) return stuck_;
-  // W6: what was accepted gets its attempt; nobody waits for it.
-  Flush();
-  closed_ = true;
-  if (has_poll_) uv_close(AsHandle(&poll_), OnHandleClosed);
-  uv_close(AsHandle(&prepare_), OnHandleClosed);
-  uv_close(AsHandle(&check_), OnHandleClosed);
-  uv_close(AsHandle(&idle_), OnHandleClosed);
-  stuck_ = backend_->Drain();
-  backend_->Teardown(stuck());
-  napi_handle_scope scope;
-  if (napi_open_handle_scope(env_, &scope) != napi_ok) return stuck_;
-  for (napi_ref& reference : buffers_) {
-    napi_value buffer = nullptr;
-    if (reference == nullptr) continue;
-    if (detach && napi_get_reference_value(env_, reference, &buffer) == napi_ok &&
-        buffer != nullptr) {
-      napi_detach_arraybuffer(env_, buffer);
-    }
-    napi_delete_reference(env_, reference);
-    reference = nullptr;
-  }
-  js_.Drop();
-  napi_close_handle_scope(env_, scope);
-  return stuck_;
-}
-
-void StreamEngine::OnHandleClosed(uv_handle_t* handle) {
-  auto* engine = static_cast<StreamEngine*>(handle->data);
-  if (--engine->handles_open_ == 0) engine->owner_->OnEngineGone(engine);
+int StreamEngine::End() {
+  const int left = backend_->Drain();
+  backend_->Teardown(left > 0);
+  return left;
 }
 
 }  // namespace uring_net

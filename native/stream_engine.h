@@ -14,39 +14,20 @@
 #include <vector>
 
 #include "contract.h"
-#include "driver.h"
-#include "js_batch.h"
+#include "loop_engine.h"
+#include "options.h"
 #include "send_batch.h"
 #include "stream_backend.h"
 
 namespace uring_net {
 
-class StreamEngine;
-
-class StreamEngineOwner {
+class StreamEngine final : public LoopEngine, public StreamHost {
  public:
-  // The engine's last libuv handle is closed; it may be deleted.
-  virtual void OnEngineGone(StreamEngine* engine) = 0;
-
- protected:
-  ~StreamEngineOwner() = default;
-};
-
-class StreamEngine final : public StreamHost {
- public:
-  StreamEngine(napi_env env, StreamEngineOwner* owner, const Options& options,
+  StreamEngine(napi_env env, EngineOwner* owner, const Options& options,
                std::unique_ptr<StreamBackend> backend);
-  ~StreamEngine();
-  StreamEngine(const StreamEngine&) = delete;
-  StreamEngine& operator=(const StreamEngine&) = delete;
 
   // 0 or -errno; after an error it may be deleted at once.
   int Start(uv_loop_t* loop, napi_value dispatch);
-  // Ends everything; nothing is dispatched any more. Returns the number of receives that would not
-  // end: then the engine must never be deleted.
-  int Shutdown(bool detach);
-  bool closed() const { return closed_; }
-  bool stuck() const { return stuck_ > 0; }
 
   // --- what JavaScript calls; arguments are of the right type ---
 
@@ -66,18 +47,20 @@ class StreamEngine final : public StreamHost {
   // Bytes that the kernel has certainly room for, or -errno.
   int32_t Room(int32_t id);
   // What is gathered waits no longer than a moment from now. 0 or -errno.
-  int32_t Begin() { return closed_ ? -EBADF : batch_.Begin(); }
+  int32_t Begin() { return closed() ? -EBADF : batch_.Begin(); }
   // Sends what is gathered.
-  void Flush();
-  // The same from any thread; the loop's own learns of it with its next flush.
-  void SendGathered() { batch_.SendLate(); }
+  void Flush() override;
   // Sends a range of the gathered bytes now. Bytes taken, or -errno.
   int32_t Send(int32_t id, int32_t offset, int32_t length);
-  void SetRef(bool on);
+  // Of a stream that has ended libuv's handle keeps nothing alive, though it is still to be told.
+  void KeepAlive(bool on) { SetRef(on); }
   Counters Stats() const;
 
-  enum Buffer { kPieces, kPool, kEntries, kBytes, kBufferCount };
+  enum Buffer { kPieces, kPool, kEntries, kBytes };
   napi_value MakeBuffer(Buffer which);
+
+  // LoopEngine. The loop's own thread learns of it with its next flush.
+  void FlushFromAnyThread() override { batch_.SendLate(); }
 
   // StreamHost
   Stream* FindStreamById(int32_t id) override;
@@ -93,10 +76,10 @@ class StreamEngine final : public StreamHost {
   static constexpr uint32_t kPieceWords = 4;
   static constexpr int32_t kEnds = 1 << 16;
 
-  static void OnPrepare(uv_prepare_t* handle);
-  static void OnCheck(uv_check_t* handle);
-  static void OnPoll(uv_poll_t* handle, int status, int events);
-  static void OnHandleClosed(uv_handle_t* handle);
+  bool OnPrepare() override;
+  void OnPoll() override { Deliver(); }
+  void OnCheck() override;
+  int End() override;
 
   void Deliver();
   bool FillBatch();
@@ -107,12 +90,9 @@ class StreamEngine final : public StreamHost {
   void TakeWaiting(Stream& stream, std::string* bytes, int32_t* end);
   int32_t* PieceWords(uint32_t place) { return pieces_ + kHeaderWords + place * kPieceWords; }
 
-  napi_env env_;
-  StreamEngineOwner* const owner_;
   const Options options_;
   std::unique_ptr<StreamBackend> backend_;
   SendBatch batch_;
-  JsBatch js_;
 
   static constexpr uint32_t kIndexMask = (1u << kSlotBits) - 1;
   // Streams never move: the backend and the kernel know them by id, sends by address.
@@ -123,7 +103,6 @@ class StreamEngine final : public StreamHost {
 
   std::shared_ptr<Region> pieces_region_;
   int32_t* pieces_ = nullptr;
-  napi_ref buffers_[kBufferCount] = {};
 
   // What has arrived and is not in a batch yet.
   std::deque<Piece> waiting_;
@@ -136,18 +115,8 @@ class StreamEngine final : public StreamHost {
   uint64_t taken_ = 0;
   uint64_t batch_number_ = 0;
   uint64_t turn_ = 1;
-  bool dispatching_ = false;
 
   Counters counters_;
-  uv_poll_t poll_;
-  uv_prepare_t prepare_;
-  uv_check_t check_;
-  uv_idle_t idle_;
-  bool has_poll_ = false;
-  uv_loop_t* loop_ = nullptr;
-  int handles_open_ = 0;
-  bool closed_ = false;
-  int stuck_ = 0;
 };
 
 }  // namespace uring_net

@@ -6,7 +6,7 @@
 #include <string>
 #include <utility>
 
-#include "driver_object.h"
+#include "options.h"
 
 namespace uring_net {
 
@@ -60,7 +60,7 @@ Napi::Value MakeEngineObject(Napi::Env env, Handle<StreamEngine>* handle) {
                                      {"begin", kCall<&StreamEngine::Begin>},
                                      {"flush", kCall<&StreamEngine::Flush>},
                                      {"send", kCall<&StreamEngine::Send>},
-                                     {"setRef", kCall<&StreamEngine::SetRef>},
+                                     {"setRef", kCall<&StreamEngine::KeepAlive>},
                                      {"stats", Stats},
                                      {"close", Close<StreamEngine>},
                                  });

@@ -7,7 +7,8 @@
 #include <cerrno>
 #include <iterator>
 
-#include "driver.h"
+#include "contract.h"
+#include "options.h"
 
 namespace uring_net {
 

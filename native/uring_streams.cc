@@ -9,7 +9,8 @@
 #include <iterator>
 #include <vector>
 
-#include "driver.h"
+#include "contract.h"
+#include "options.h"
 #include "provided_ring.h"
 #include "socket_calls.h"
 #include "stream_backend.h"

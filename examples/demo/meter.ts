@@ -32,7 +32,6 @@ export interface Sample {
   enters: number
   poolExhausted: number
   overflows: number
-  heapBytes: number
   residentBytes: number
   /** Of one core, 0 to 100 and more. */
   cpuPercent: number
@@ -74,7 +73,6 @@ export function startMeter(listeners: Listener[], onSample: (sample: Sample) => 
       enters: now.enters,
       poolExhausted: now.poolExhausted,
       overflows: now.overflows,
-      heapBytes: now.heapBytes,
       residentBytes: process.memoryUsage.rss(),
       cpuPercent: cpuUs / 10_000 / seconds,
       listeners: listeners.map(({ sockets, accepted }) => ({ open: sockets.size, accepted })),
@@ -103,7 +101,6 @@ const nothing = {
   enters: 0,
   poolExhausted: 0,
   overflows: 0,
-  heapBytes: 0,
 }
 
 /** Bytes by the sockets' own counters: ended connections plus the open ones. */

@@ -8,10 +8,9 @@
 import { AsyncResource } from 'node:async_hooks'
 import { Duplex } from 'node:stream'
 import type { Writable } from 'node:stream'
-import { Sent } from '../core/channel'
+import type { Block } from '../core/block'
 import type { Channel, ChannelHandler, SendEntry, SendRequest } from '../core/channel'
 import type { Connection } from '../core/connection'
-import { copyOfPart } from '../core/copy'
 import { Errno, systemError } from '../core/errors'
 import { SentAhead } from './sent-ahead'
 import { snapshot, writeSnapshot } from './snapshot'
@@ -71,8 +70,7 @@ class DuplexWrite implements SendRequest {
 
   /** What the channel answered to it. */
   answered(status: number): void {
-    if (status === Sent.done) this.onSent(0)
-    else if (status < 0) this.onSent(status)
+    if (status < 0) this.onSent(status)
   }
 
   onSent(status: number): void {
@@ -145,9 +143,10 @@ class ConnectionDuplex extends Duplex implements ChannelHandler, AheadSender {
     if (channel !== undefined && !channel.isReading) channel.readStart()
   }
 
-  onBytes(memory: Buffer, offset: number, length: number): void {
+  onBlock(block: Block, length: number): void {
+    const chunk = this.#channel!.takeBytes(block, length)
     this.#resource.runInAsyncScope(() => {
-      if (!this.push(copyOfPart(memory, offset, length))) this.#channel!.readStop()
+      if (!this.push(chunk)) this.#channel!.readStop()
     })
   }
 
@@ -164,26 +163,15 @@ class ConnectionDuplex extends Duplex implements ChannelHandler, AheadSender {
   }
 
   override _write(chunk: Buffer | string, encoding: BufferEncoding, callback: Callback): void {
-    this.#whenAttached(callback, (channel) => {
-      if (this.#ahead !== undefined) return this._writev([{ chunk, encoding }], callback)
-      const write = new DuplexWrite(callback)
-      write.answered(
-        typeof chunk === 'string'
-          ? channel.sendString(chunk, encoding, write)
-          : channel.send(chunk, write, true),
-      )
-    })
+    this._writev([{ chunk, encoding }], callback)
   }
 
   override _writev(entries: SendEntry[], callback: Callback): void {
     this.#whenAttached(callback, (channel) => {
       const write = new DuplexWrite(callback)
       const ahead = this.#ahead
-      write.answered(
-        ahead === undefined
-          ? channel.sendEntries(entries, write)
-          : ahead.write(channel, entries, write),
-      )
+      if (ahead === undefined) write.answered(channel.sendEntries(entries, write))
+      else ahead.write(channel, entries, write)
       if (ahead?.isWritten) this.#ahead = undefined
     })
   }

@@ -2,31 +2,32 @@
  * The driver that sockets and servers really run on: the active one, or none when this Node lacks what they need (D5).
  * Owns that last step of the choice; throws when a driver was forced.
  */
-import { driver as active } from '../core/active'
+import { activeSelection, lowLevelStats } from '../core/active'
+import type { ActiveDriver } from '../core/active'
 import { UringError } from '../core/errors'
 import { missing, stock } from './stock'
 
-type Presented = typeof active
-type Stats = ReturnType<Presented['stats']>
+type Stats = ReturnType<ActiveDriver['stats']>
 
-export const driver: Presented = missing === undefined ? withSockets() : passThrough(missing)
+export const driver: ActiveDriver = missing === undefined ? withSockets() : passThrough(missing)
 
-function withSockets(): Presented {
-  return stock === undefined
-    ? active
-    : { ...active, stats: () => sum(active.stats(), stock!.engine.stats()) }
+function withSockets(): ActiveDriver {
+  const { name, reason } = activeSelection()
+  const features = stock?.engine.stats().features ?? []
+  return { name, reason, features, stats }
 }
 
 /** What the low-level API and the sockets have done together. */
-function sum(one: Stats, other: Stats): Stats {
-  const result: Record<string, unknown> = { ...one }
-  for (const [name, value] of Object.entries(other)) {
-    if (typeof value === 'number') result[name] = value + ((result[name] as number) ?? 0)
+function stats(): Stats {
+  if (stock === undefined) return lowLevelStats()
+  const sum: Record<string, unknown> = { ...stock.engine.stats() }
+  for (const [name, value] of Object.entries(lowLevelStats())) {
+    if (typeof value === 'number') sum[name] = value + ((sum[name] as number) ?? 0)
   }
-  return result as Stats
+  return sum as Stats
 }
 
-function passThrough({ message }: Error): Presented {
+function passThrough({ message }: Error): ActiveDriver {
   const wish = process.env['URING_NET_DRIVER'] ?? 'auto'
   if (wish === 'uring' || wish === 'epoll') {
     throw new UringError(

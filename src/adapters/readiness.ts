@@ -7,12 +7,15 @@
  * something else instead; what it accepts is copied and leaves in order without any further call. W2-W6, C1-C4, R1-R3.
  * It never calls back from inside a call to it.
  */
-import { Sent } from '../core/channel'
+import { isUint8Array } from 'node:util/types'
+import type { Block } from '../core/block'
 import type { Channel, SendRequest } from '../core/channel'
+import { viewOf } from '../core/connection'
 import type { Connection } from '../core/connection'
-import { Errno, UringError, systemError } from '../core/errors'
+import { byteLengthOf } from '../core/copy'
+import { Errno, UringError, invalidArgument, outOfRange, systemError } from '../core/errors'
 
-/** A message larger than this is offered to the kernel at once instead of being gathered with others. */
+/** A message larger than this is sent by itself instead of being gathered with others. */
 const gatherBytesMax = 16384
 
 export interface ReadinessOptions {
@@ -77,7 +80,7 @@ export class Readiness {
     this.#channel = channel
     this.#highWaterMark = highWaterMark
     channel.handler = {
-      onBytes: (memory, offset, length) => this.#bytes(memory, offset, length),
+      onBlock: (block, length) => this.#bytes(block, length),
       onEnd: () => {
         this.#isEnded = true
         this.#notifyReadable()
@@ -105,6 +108,7 @@ export class Readiness {
    */
   tryRead(into: Uint8Array): number {
     this.#requireOpen()
+    if (!isUint8Array(into)) throw invalidArgument('into', 'a Uint8Array', into)
     if (into.length === 0) throw outOfRange('tryRead() needs room for at least one byte')
     let count = 0
     while (count < into.length && this.#received.length > 0) {
@@ -127,10 +131,8 @@ export class Readiness {
     return -1
   }
 
-  #bytes(memory: Buffer, offset: number, length: number): void {
-    const chunk = Buffer.allocUnsafe(length)
-    memory.copy(chunk, 0, offset, offset + length)
-    this.#received.push(chunk)
+  #bytes(block: Block, length: number): void {
+    this.#received.push(this.#channel.takeBytes(block, length))
     this.#receivedBytes += length
     if (this.#receivedBytes >= this.#highWaterMark) this.#channel.readStop()
     this.#notifyReadable()
@@ -143,16 +145,18 @@ export class Readiness {
   }
 
   /**
-   * True: all of `bytes` is accepted and copied, and leaves after what was accepted before, without further calls.
+   * Any ArrayBufferView is taken as bytes; ERR_INVALID_ARG_TYPE is thrown for anything else.
+   * True: all of `view` is accepted and copied, and leaves after what was accepted before, without further calls.
    * False: none of it is, and none of it will ever be sent; onWritable will be called. A message larger than
    * highWaterMark is accepted when nothing is queued. Throws the error of a failed send (nothing is sent after it),
    * EPIPE after shutdown(), ERR_URING_CLOSED after close().
    */
-  tryWrite(bytes: Uint8Array): boolean {
+  tryWrite(view: ArrayBufferView): boolean {
+    const bytes = viewOf(view)
     this.#requireOpen()
     if (this.#sendError !== undefined) throw this.#sendError
     if (this.#isShut) throw systemError(Errno.EPIPE, 'write')
-    const { length } = bytes
+    const length = byteLengthOf(bytes)
     // There is nothing to refuse.
     if (length === 0) return true
     const queued = this.queuedBytes
@@ -173,7 +177,7 @@ export class Readiness {
   #append(bytes: Uint8Array): void {
     this.#pending ??= Buffer.allocUnsafeSlow(this.#highWaterMark)
     this.#pending.set(bytes, this.#pendingBytes)
-    this.#pendingBytes += bytes.length
+    this.#pendingBytes += byteLengthOf(bytes)
     if (this.#channel.sendQueueBytes > 0 || unflushed.has(this)) return
     unflushed.add(this)
     queueMicrotask(() => {
@@ -199,10 +203,8 @@ export class Readiness {
   }
 
   #send(bytes: Uint8Array): void {
-    const status = this.#channel.send(bytes, this.#request, true)
+    const status = this.#channel.send(bytes, this.#request)
     if (status < 0) this.#fail(status, 'write')
-    // Nothing is queued now and no completion will say so.
-    else if (status === Sent.done) this.#notifyWritableLater()
   }
 
   #sent(status: number): void {
@@ -264,8 +266,4 @@ export class Readiness {
   #requireOpen(): void {
     if (this.#closing !== null) throw new UringError('ERR_URING_CLOSED', 'the connection is closed')
   }
-}
-
-function outOfRange(message: string): RangeError {
-  return Object.assign(new RangeError(message), { code: 'ERR_OUT_OF_RANGE' })
 }

@@ -2,7 +2,6 @@
  * What a Writable holds and has been sent already: it goes on counting it, and is told when it gets to it. Owns nothing:
  * the channel has the bytes, the Writable its callbacks.
  */
-import { Sent } from '../core/channel'
 import type { Channel, SendEntry, SendRequest } from '../core/channel'
 
 export class SentAhead implements SendRequest {
@@ -40,32 +39,29 @@ export class SentAhead implements SendRequest {
     return true
   }
 
-  /** The Writable writes some of it, and perhaps more. Answers as Channel.send. */
-  write(channel: Channel, entries: readonly SendEntry[], request: SendRequest): number {
+  /** The Writable writes some of it, and perhaps more. The request is told, within the call perhaps. */
+  write(channel: Channel, entries: readonly SendEntry[], request: SendRequest): void {
     const sent = Math.min(entries.length, this.#entries)
     this.take(sent)
     if (sent < entries.length) this.#send(channel, entries.slice(sent))
-    return this.told(request)
-  }
-
-  /** Answers whether the sends have ended; if not, the request is told when they have. */
-  told(request: SendRequest): number {
-    if (this.#inFlight === 0) return this.#failure === 0 ? Sent.done : this.#failure
     this.#request = request
-    return Sent.pending
+    if (this.#inFlight === 0) this.#tell(0)
   }
 
   #send(channel: Channel, entries: readonly SendEntry[]): void {
     if (entries.length === 0 || this.#failure !== 0) return
     const status = channel.sendEntries(entries, this)
-    if (status === Sent.pending) this.#inFlight++
-    else if (status < 0) this.#failure = status
+    if (status === 0) this.#inFlight++
+    else this.#failure = status
   }
 
   onSent(status: number, taken: number): void {
     this.#inFlight--
     if (status < 0) this.#failure = status
-    if (this.#inFlight > 0) return
+    if (this.#inFlight === 0) this.#tell(taken)
+  }
+
+  #tell(taken: number): void {
     const request = this.#request
     this.#request = undefined
     request?.onSent(this.#failure, taken)

@@ -2,7 +2,7 @@
  * What this thread's grafts have in common: the engine, and what was found of Node's. Made once, when first imported; says
  * what is missing when there is none.
  */
-import { active } from '../core/active'
+import { makeActive } from '../core/active'
 import { StreamEngine } from '../core/stream-engine'
 import { defaultOptions } from '../core/driver'
 import type { Stock } from './graft'
@@ -22,14 +22,15 @@ interface Found {
 }
 
 function find(): Found | Error | undefined {
-  const { driver, binding } = active
-  if (driver === undefined || binding === undefined) return undefined
   try {
     const { TCP, Pipe, onStreamRead, owner, userBuffer } = findHandles()
     findContextNames(TCP)
     const tcp = captureNatives(TCP)
     const pipe = captureNatives(Pipe)
-    const engine = new StreamEngine(binding, driver.kind, defaultOptions)
+    const engine = makeActive(
+      (binding, kind) => new StreamEngine(binding, kind, defaultOptions),
+    )
+    if (engine === undefined) return undefined
     flushBeforeTheEnd(engine)
     return { stock: { engine, onStreamRead, owner, userBuffer }, TCP, Pipe, tcp, pipe }
   } catch (error) {

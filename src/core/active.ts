@@ -1,22 +1,48 @@
 /**
- * This thread's driver: chosen once, when first imported. Owns the flush at exit (W6). Throws at import when a driver was
- * forced that cannot run.
+ * This thread's driver: the kind is chosen once, when first imported; each engine is made when first needed. Owns the flush at
+ * exit (W6). Throws at import when a driver was forced that cannot run.
  */
+import type { Binding, DriverKind } from './binding'
+import { Driver } from './driver'
 import type { DriverStats } from './driver'
-import { selectDriver } from './select'
+import { UringError } from './errors'
+import { makeChosen, selectDriver } from './select'
 import type { DriverName, Selection } from './select'
 
-export const active: Selection = selectDriver()
+let selection: Selection = selectDriver()
 
-const native = active.driver
-if (native !== undefined) {
-  // What was written before process.exit() has to reach the kernel, as libuv's write inside write() does. Sends are
-  // attempted inside this call; nothing is waited for.
-  process.on('exit', () => native.flush())
+/** The choice as it is now: making an engine may still change it. */
+export function activeSelection(): Selection {
+  return selection
+}
+
+/** Makes an engine of the chosen kind. Undefined where node:net is passed through. */
+export function makeActive<Engine>(
+  make: (binding: Binding, kind: DriverKind) => Engine,
+): Engine | undefined {
+  const made = makeChosen(selection, make)
+  ;({ selection } = made)
+  return made.engine
+}
+
+let lowLevel: Driver | undefined
+
+/** This thread's driver of the low-level API. Throws ERR_URING_DRIVER where node:net is passed through. */
+export function requireDriver(): Driver {
+  if (lowLevel !== undefined) return lowLevel
+  const driver = makeActive((binding, kind) => new Driver(binding, kind))
+  if (driver === undefined) {
+    throw new UringError('ERR_URING_DRIVER', `uring-net/core needs a driver: ${selection.reason}`)
+  }
+  // What was accepted before process.exit() has to reach the kernel. Sends are attempted inside this call; nothing is waited
+  // for.
+  process.on('exit', () => driver.flush())
+  lowLevel = driver
+  return driver
 }
 
 /** The active driver, for programs and people. */
-export const driver: {
+export interface ActiveDriver {
   /** 'uring', 'epoll', or 'node' when node:net is passed through. */
   readonly name: DriverName
   /** Why this one, in a sentence. */
@@ -25,9 +51,32 @@ export const driver: {
   readonly features: readonly string[]
   /** Counters since load; empty for 'node'. */
   stats(): Partial<DriverStats>
-} = {
-  name: active.name,
-  reason: active.reason,
-  features: native?.native.stats().features ?? [],
-  stats: () => native?.stats() ?? {},
+}
+
+/** The driver of the low-level API, which is made when this is first looked at. */
+export const driver: ActiveDriver = {
+  get name() {
+    return made().name
+  },
+  get reason() {
+    return made().reason
+  },
+  get features() {
+    made()
+    return lowLevel?.stats().features ?? []
+  },
+  stats() {
+    made()
+    return lowLevel?.stats() ?? {}
+  },
+}
+
+/** Counters of the low-level API, if it is in use. */
+export function lowLevelStats(): Partial<DriverStats> {
+  return lowLevel?.stats() ?? {}
+}
+
+function made(): Selection {
+  if (selection.name !== 'node') requireDriver()
+  return selection
 }

@@ -1,120 +1,98 @@
 /**
- * The contract between TypeScript and the native drivers, and the only place that loads the addon.
+ * The contract between TypeScript and the native engines, and the only place that loads the addon.
  *
- * Both drivers (io_uring and epoll) implement this one interface. Nothing here knows what a stream is: the native side
- * knows endpoints (a descriptor with its operations in flight), bytes, and -errno.
+ * Two engines live below it: NativeDriver, for the low-level API, and NativeStreamEngine, for sockets on Node's own handles.
+ * Each has an io_uring and an epoll backend that do the same. Nothing here knows what a stream is: the native side knows
+ * endpoints (descriptors), operations on them, memory, and -errno.
  *
  * ## Endpoints
- * An endpoint is named by an `id`: `generation << 20 | slot`, a positive 31-bit integer. The slot is reused only after
- * its `closed` completion, with the next generation. Every call and command that carries an unknown or stale id is
- * refused with -EBADF and changes nothing.
+ * An endpoint is named by an `id`: `generation << 20 | place`, a positive 31-bit integer. A place is used again only after
+ * the close has completed, with the next generation. An unknown or stale id is refused with -EBADF and nothing changes.
+ *
+ * ## Operations
+ * An operation is named by a `token` that TypeScript chooses: a small positive integer, not used again before the operation's
+ * last completion. On one endpoint at most one receive, one send, one accept and one connect are in flight.
  *
  * ## Commands (TypeScript to native)
- * `commands` is an Int32Array in memory that the native side owns. Word 0 is the number of commands queued; command i
- * occupies COMMAND_WORDS words from COMMAND_HEADER_WORDS + i * COMMAND_WORDS: `[opcode, id, a, b]`.
- * The native side takes them in order, once in every loop turn (before the loop sleeps) and whenever `submit()` is
- * called, and sets word 0 to zero. A command that cannot be carried out yields a completion of the same opcode with
- * -errno (-EBADF stale id, -EINVAL bad offset/length/opcode, -EALREADY an operation of that kind is already in flight).
+ * `commands` is an Int32Array. Word 0 is the number of commands queued; command i occupies COMMAND_WORDS words from
+ * COMMAND_HEADER_WORDS + i * COMMAND_WORDS: `[opcode, token, id, a, b, c, d]`. The native side takes them in order before
+ * the event loop sleeps, after every batch, and whenever `submit()` is called, and sets word 0 to zero. A command that
+ * cannot be carried out completes with -errno: -EBADF stale id, -EINVAL, -EALREADY an operation of that kind is in flight.
  *
  * ## Completions (native to TypeScript)
- * `completions` is an Int32Array. Word 0 is the number of completions in the batch, word 1 the cursor: the dispatch
- * function stores the index of the next completion there BEFORE it runs any callback. Completion i occupies
- * COMPLETION_WORDS words from COMPLETION_HEADER_WORDS + i * COMPLETION_WORDS: `[opcode | flags << 8, id, result, extra]`.
- * The native side calls the dispatch function in a callback scope. When it throws, the exception goes to
- * 'uncaughtException' and dispatch is called again.
- * Dispatch answers one of Dispatched.
- * In a batch, wakes, completions of shutdowns, of sends that succeeded, were cancelled or were refused, and those of
- * endpoints being closed come first, wakes and shutdowns in the order of their commands; of sends that failed
- * after the receives (a reset ends both, and the receive is what tells of it). `closed` completions have batches of their
- * own, in the closing phase of the loop. Word 2 is the number of those that come first, or 0. A send mostly completes
- * when it is submitted, and under libuv it would have completed before anything else was read: dispatch, having delivered
- * them and finding commands queued, answers Dispatched.submit. Word 3 counts the turns of the event loop; in one turn it
- * may be called several times.
+ * `completions` is an Int32Array. Word 0 is the number of completions in the batch, word 1 the cursor: dispatch stores the
+ * index of the next completion there BEFORE it runs any callback. Completion i occupies COMPLETION_WORDS words from
+ * COMPLETION_HEADER_WORDS + i * COMPLETION_WORDS: `[token, result, flags, extra]`. The native side calls dispatch in a
+ * callback scope. When it throws, the exception goes to 'uncaughtException' and dispatch is called again.
  *
  * ## Who owns the bytes
- * Receive pool: the native side owns it. The bytes of a receive completion may be read until the dispatch call that
- * carried it has moved on to the end of the batch; whoever wants them longer copies them.
- * Send arena: TypeScript allots ranges. A range named by a send command belongs to the kernel until the send's one
- * completion; native memory outlives every operation that names it, whatever TypeScript does.
+ * All memory is JavaScript's: ArrayBuffers that are registered under an index. Native code keeps the address only. Whoever
+ * names an index in a command keeps that ArrayBuffer alive, and out of everybody's reach, until the operation's last
+ * completion; after `provide`, until a receive completes with it (block.ts).
  */
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 
 /** Raised with every change of the layout or meaning of anything in this file; the addon reports its own. */
-export const CONTRACT_VERSION = 4
-
-/** Chunks that one sendNow takes. */
-export const CHUNKS_MAX = 65536
+export const CONTRACT_VERSION = 5
 
 export const COMMAND_HEADER_WORDS = 4
-export const COMMAND_WORDS = 4
+export const COMMAND_WORDS = 8
 export const COMPLETION_HEADER_WORDS = 4
 export const COMPLETION_WORDS = 4
 
-/** An id's low bits are the slot; the rest is the generation. */
+/** An id's low bits are the place; the rest is the generation. */
 export const SLOT_BITS = 20
 
-/** Operation codes, in commands and completions alike. At most one operation of each kind is in flight per endpoint. */
 export const Op = {
   /**
-   * Command [receive, id, reserve]: arm a receive that delivers until it terminates. With reserve = 1, for who found the
-   * pool empty: one receive into a buffer that is kept for this, so that fast senders cannot starve others of it.
-   * Completion: result > 0 bytes at receive-pool offset `extra`; 0 end of stream; -errno. Flag MORE: still armed.
-   * A completion without MORE is the last one of the operation: whoever wants more bytes arms again (also after
-   * -ENOBUFS, when the pool ran dry; pool buffers are returned when the batch ends).
+   * [receive, token, id]: receives until it ends, each time into a buffer of those provided. Completion: result > 0 bytes at
+   * the beginning of buffer `extra`, which is the caller's again; 0 end of stream; -ENOBUFS no buffer was left; -errno.
+   * MORE: it goes on.
    */
   receive: 1,
   /**
-   * Command [send, id, offset, length]: send that range of the arena, all of it (short sends are continued natively).
-   * Completion, exactly one: result = length, or -errno with `extra` = bytes the kernel took before. -ECANCELED when
-   * cancelled.
+   * [receiveInto, token, id, buffer, offset, length, minimum]: receives into memory, until `minimum` bytes are there or the
+   * stream has ended. Completion: result bytes, or -errno with `extra` bytes received before.
    */
-  send: 2,
-  /** Command [shutdown, id]: shutdown(SHUT_WR). Refused with -EBUSY while a send is in flight. Completion: 0 or -errno. */
-  shutdown: 3,
-  /** Command [accept, id]: arm an accept that delivers until it terminates. Completion: result = id of the new endpoint, or -errno. Flag MORE. */
-  accept: 4,
+  receiveInto: 2,
+  /** [piece, token, 0, buffer, offset, length]: the send of this token, whose command follows, begins with it. No completion. */
+  piece: 3,
+  /**
+   * [send, token, id, buffer, offset, length]: sends its pieces and then this, all of it. Completion: result the number of all
+   * bytes, or -errno with `extra` bytes that the kernel took before.
+   */
+  send: 4,
+  /** [accept, token, id]: accepts until it ends. Completion: result the id of a new endpoint, or -errno. MORE: it goes on. */
+  accept: 5,
   /** Started by NativeDriver.connect(). Completion: 0 or -errno. */
-  connect: 5,
+  connect: 6,
+  /** [shutdown, token, id]: shutdown(2) with SHUT_WR. -EBUSY while a send is in flight. Completion: 0 or -errno. */
+  shutdown: 7,
   /**
-   * Command [cancel, id, opcode]: ask that the operation of that kind end. A request: it has no completion of its own;
-   * the target's last completion tells what happened (data that came first is delivered first). Nothing happens if no
-   * such operation is in flight.
+   * [cancel, token]: asks that this operation end. Has no completion of its own: the operation's last one tells what
+   * happened (-ECANCELED, or what came first).
    */
-  cancel: 6,
+  cancel: 8,
   /**
-   * Command [close, id, how]: cancel everything in flight (after a send queued before it had its first attempt), wait
-   * for every last completion, then close the descriptor. `how` is one of CloseHow; a second command may still change it.
-   * A listening endpoint stops taking connections at once. Completion: exactly one, always the last of this id, result 0.
-   * It comes in the closing phase of the loop's turn, after immediates, as the callback of uv_close.
-   * After the command only `closed` may be expected for certain; last completions of cancelled operations precede it.
+   * [close, token, id, reset, receives]: what was started gets its attempt and is cancelled, then the descriptor is closed,
+   * mostly within the call. With `reset` 1, or when more receives brought bytes than the `receives` that were delivered, the
+   * peer sees RST. Completion: 0, after all others of this endpoint.
    */
-  close: 7,
-  /** Command [wake, 0]: nothing but a completion, in the loop's next turn at the latest. Completion: result 0. */
-  wake: 8,
+  close: 9,
+  /** [provide, 0, 0, buffer]: a buffer that receives may pick. Index below 65536. No completion. */
+  provide: 10,
+  /** [wake, token]: nothing but a completion, in the loop's next turn at the latest. */
+  wake: 11,
 } as const
 
-/** What dispatch answers. */
-export const Dispatched = {
-  /** The batch is delivered. */
-  done: 0,
-  /**
-   * Commands are to be submitted; what the submission itself completes (shutdowns, wakes, refusals) comes before the rest
-   * of the batch. Nothing is received for it.
-   */
-  submit: 1,
-} as const
-
-/** How an endpoint is closed. */
-export const CloseHow = {
-  orderly: 0,
-  /** SO_LINGER 0 first: the peer sees RST. */
-  reset: 1,
-  /**
-   * Bytes were received that nobody has read. With libuv they would have been in the kernel yet, and close(2) would have
-   * reset the connection (RFC 2525, 2.17): done likewise.
-   */
-  unread: 2,
+/** What NativeDriver.setOption sets. */
+export const SocketOption = {
+  noDelay: 1,
+  /** Seconds of silence before the first probe; 0: none are sent. */
+  keepAliveSeconds: 2,
+  sendBufferBytes: 3,
+  receiveBufferBytes: 4,
 } as const
 
 /** Completion flag: the operation stays in flight; further completions follow. */
@@ -126,9 +104,7 @@ export const Family = { inet: 4, inet6: 6, unix: 1 } as const
 export type DriverKind = 'uring' | 'epoll'
 
 export interface NativeOptions {
-  /** Bytes of send arena; rounded up to a page. */
-  arenaBytes: number
-  /** Bytes of receive pool; rounded up to whole buffers. On uring 320 KiB of reserve and spill come on top. */
+  /** Bytes of the stream engine's receive pool; rounded up to whole buffers. */
   poolBytes: number
   /** Submission queue entries (uring). Shrunk by halves on ENOMEM. */
   submissionEntries: number
@@ -140,10 +116,10 @@ export interface NativeOptions {
   batchSize: number
   /** Endpoints that may exist at one time; more are refused with -ENFILE. At most 1 << SLOT_BITS. */
   endpointsMax: number
+  /** Buffers that may be provided for receives at one time. At most 32768. */
+  receiveBuffers: number
   /** Microseconds that a gathered write may wait for others (stream engine). 1 to 1000000. */
   gatherUs: number
-  /** Bytes that sendNow may hold in heap blocks at one time; more is refused with -ENOBUFS. */
-  heapBytesMax: number
   /** Feature bits (as in Probe) to leave unused, for tests of the degraded paths. */
   disable: number
 }
@@ -178,63 +154,45 @@ export interface Probe {
 }
 
 export interface NativeDriver {
-  readonly commands: Int32Array
-  readonly completions: Int32Array
-  readonly arena: Uint8Array
-  readonly pool: Uint8Array
+  readonly commands: ArrayBuffer
+  readonly completions: ArrayBuffer
   /** Takes the queued commands now and enters the kernel once if need be. Never blocks, never calls back. */
   submit(): void
-  /**
-   * Takes the queued commands now, without entering the kernel for what can wait for the turn's submission. A connection
-   * that is closed with nothing under way ends its stream in here, as close(2) would.
-   */
-  take(): void
-  /** Whether this driver keeps the event loop alive. Starts false. */
-  setRef(on: boolean): void
-  /** socket(2), close-on-exec. Returns an id or -errno. */
+  /** Whether this driver keeps the event loop alive: 1 or 0. Starts with 0. */
+  setRef(on: number): void
+  /** socket(2), close-on-exec. An id or -errno. */
   open(family: number): number
-  /** bind(2). `address` is an IP literal (IPv6 may carry %zone) or a Unix path (a leading NUL names an abstract one). flags: 1 = IPV6_V6ONLY, 2 = SO_REUSEPORT. SO_REUSEADDR is always set on TCP. 0 or -errno. */
+  /** Takes over the descriptor of a connected stream socket. An id, or -errno: then it stays the caller's. */
+  adopt(fd: number): number
+  /**
+   * bind(2). `address` is an IP literal (IPv6 may carry %zone) or a Unix path (a leading NUL names an abstract one). flags:
+   * 1 = IPV6_V6ONLY, 2 = SO_REUSEPORT. SO_REUSEADDR is always set on TCP. 0 or -errno.
+   */
   bind(id: number, address: string, port: number, flags: number): number
-  /** Starts a connect. 0: its completion will come. -errno: refused, nothing in flight. */
-  connect(id: number, address: string, port: number): number
+  /** Starts a connect. 0: its completion will come. -errno: refused, nothing is in flight. */
+  connect(token: number, id: number, address: string, port: number): number
   /** listen(2). 0 or -errno. */
   listen(id: number, backlog: number): number
-  /** getsockname(2) (peer false) or getpeername(2). Fills `out`; for Unix sockets address is the path and port 0. 0 or -errno. */
-  name(id: number, peer: boolean, out: Partial<SocketName>): number
-  /** The descriptor, or -EBADF. It stays the driver's, and nobody duplicates it. */
+  /** getsockname(2), or with `peer` 1 getpeername(2). Fills `out`; for Unix sockets address is the path and port 0. 0 or -errno. */
+  name(id: number, peer: number, out: Partial<SocketName>): number
+  /** The descriptor, or -EBADF. It stays the driver's. */
   fd(id: number): number
+  /** setsockopt(2), `option` of SocketOption. 0 or -errno. */
+  setOption(id: number, option: number, value: number): number
+  /** Buffer `index` is that memory from now on. 0 or -errno. */
+  register(index: number, memory: ArrayBuffer): number
+  /** Bytes of a send in flight that the kernel has not taken yet; 0 when there is none. */
+  unsent(token: number): number
   /**
-   * Sends from the caller's memory without waiting, when no send is in flight (else -EALREADY); several chunks one after
-   * the other, at most CHUNKS_MAX, together at most 2^31 - 1 bytes and at least one.
-   * Returns their length when the kernel took all of it (no completion follows). Otherwise the rest has been copied to a
-   * heap block of the driver and a send is in flight for it: returns the bytes taken so far, 0 <= n < length, and the
-   * send completion follows with result = length - n. -errno: nothing is in flight; nothing of it will be sent beyond
-   * what was (poison the stream).
-   */
-  sendNow(id: number, bytes: Uint8Array | readonly Uint8Array[]): number
-  /**
-   * The same from a range of the arena, which stays the caller's if `length` is returned and otherwise belongs to the
-   * kernel until the send completion.
-   */
-  sendBlock(id: number, offset: number, length: number): number
-  /** Bytes of the send in flight that the kernel has not taken yet; 0 when there is none. -EBADF. */
-  unsent(id: number): number
-  /**
-   * For bytes that are to follow the send in flight when there is no time to wait for its completion: submits, and if
-   * the kernel has then taken that send whole (or none was in flight), offers `bytes` without waiting. Returns how many
-   * were taken, from the first on; 0 also when the send in flight is blocked; -errno.
+   * For bytes that are to follow a send when there is no time to wait for its completion: submits, and if no send is in
+   * flight then, offers them without waiting. How many were taken, from the first on; 0 also when a send is in flight; -errno.
    */
   offer(id: number, bytes: Uint8Array): number
-  /** A new ArrayBuffer over a range of the arena, for leases; the memory outlives it. -EINVAL on a bad range. */
-  view(offset: number, length: number): ArrayBuffer | number
-  /** Detaches an ArrayBuffer made by view(): every typed array over it becomes empty. */
-  detach(view: ArrayBuffer): void
   /** Current counters, by name. */
   stats(): NativeStats
   /**
-   * Cancels everything, waits (bounded, 1 s) until nothing is in flight, closes every descriptor and the ring, and
-   * detaches commands, completions, arena and pool. Memory the kernel may still write is leaked, never freed.
-   * No further dispatch calls. Returns 0, or the number of operations that would not end.
+   * Cancels everything, waits (bounded, 1 s) until nothing is in flight, closes every descriptor and the ring. No further
+   * dispatch. 0, or the number of operations that would not end.
    */
   close(): number
 }
@@ -314,8 +272,8 @@ export interface NativeStats {
   poolExhausted: number
   /** Times the completion queue overflowed (uring). */
   overflows: number
-  /** Bytes in sendNow heap blocks now. */
-  heapBytes: number
+  /** Completions of the kernel that name no operation: dropped. Anything but 0 is a defect. */
+  strays: number
   /** Ring sizes in use (uring), after shrinking. */
   submissionEntries: number
   completionEntries: number

@@ -3,10 +3,12 @@
  * halves and what it does for the life of the event loop. It makes no promise, no event and no stream; it calls its
  * handler always from the event loop and never from inside a call to it.
  */
-import { CloseHow, FLAG_MORE, Op } from './binding'
+import { Op } from './binding'
 import type { SocketName } from './binding'
-import type { Driver, Endpoint } from './driver'
-import { invariant } from './errors'
+import type { Block } from './block'
+import { copyOf } from './copy'
+import type { Driver, Flushable } from './driver'
+import { Errno, invariant } from './errors'
 import { ReceiveSide } from './receive-side'
 import type { ChannelHandler } from './receive-side'
 import { SendSide, encoded } from './send-side'
@@ -14,22 +16,25 @@ import type { SendEntry, SendRequest, ShutdownRequest } from './send-side'
 
 export type { SocketName } from './binding'
 export type { ChannelHandler } from './receive-side'
-export { Sent, encoded } from './send-side'
+export { encoded } from './send-side'
 export type { SendEntry, SendRequest, ShutdownRequest } from './send-side'
 
 /** For sends whose end interests nobody. */
 const ignored: SendRequest = { onSent() {} }
 
-export class Channel implements Endpoint {
+type Phase =
+  | { state: 'open' }
+  | { state: 'connecting' }
+  | { state: 'closing'; onClosed: () => void }
+  | { state: 'closed' }
+
+export class Channel implements Flushable {
   readonly id: number
   readonly driver: Driver
 
   readonly #receive: ReceiveSide
   readonly #send: SendSide
-  #onConnected: ((status: number) => void) | null = null
-  #onClosed: (() => void) | null = null
-  #isClosing = false
-  #isClosed = false
+  #phase: Phase = { state: 'open' }
   /** Whether this channel is counted as keeping the event loop alive. */
   #isAlive = false
 
@@ -37,9 +42,10 @@ export class Channel implements Endpoint {
   constructor(driver: Driver, id: number, handler: ChannelHandler) {
     this.driver = driver
     this.id = id
-    this.#receive = new ReceiveSide(driver, id, handler, () => this.#updateAlive())
-    this.#send = new SendSide(driver, id, () => this.#updateAlive())
-    driver.register(this)
+    const onIdle = (): void => this.#updateAlive()
+    this.#receive = new ReceiveSide(driver, id, handler, onIdle)
+    this.#send = new SendSide(driver, id, onIdle)
+    driver.flushables.add(this)
   }
 
   /** Replaces the handler, for whoever takes the channel over. */
@@ -51,12 +57,20 @@ export class Channel implements Endpoint {
 
   /** Starts a connect. 0: onConnected follows with 0 or -errno. -errno: refused, nothing follows. */
   connect(address: string, port: number, onConnected: (status: number) => void): number {
-    const status = this.driver.native.connect(this.id, address, port)
-    if (status === 0) {
-      this.#onConnected = onConnected
+    const complete = (status: number): void => {
+      if (this.#phase.state === 'connecting') this.#phase = { state: 'open' }
       this.#updateAlive()
+      onConnected(status)
     }
-    return status
+    const token = this.driver.begin({ complete })
+    const status = this.driver.native.connect(token, this.id, address, port)
+    if (status !== 0) {
+      this.driver.abandon(token)
+      return status
+    }
+    this.#phase = { state: 'connecting' }
+    this.#updateAlive()
+    return 0
   }
 
   // --- receiving ------------------------------------------------------------------------------
@@ -77,14 +91,26 @@ export class Channel implements Endpoint {
     this.#updateAlive()
   }
 
-  /** Gives back bytes that onBytes brought: they are delivered first after the next readStart (R1). Copies them. */
-  keep(memory: Buffer, offset: number, length: number): void {
-    this.#receive.keep(memory, offset, length)
+  /** Gives back a block that onBlock brought: it is delivered first after the next readStart (R1). */
+  keep(block: Block, length: number): void {
+    this.#receive.keep(block, length)
   }
 
   /** Gives back an end that onEnd (0) or onReceiveError (-errno) told of: it is told again after what is kept (R1). */
   keepEnd(status: number): void {
     this.#receive.keepEnd(status)
+  }
+
+  /**
+   * The bytes of a block that onBlock brought, with memory of their own: that of the block if they fill half of it, else a
+   * copy.
+   */
+  takeBytes(block: Block, length: number): Buffer {
+    const isLarge = length >= block.size / 2
+    const bytes = isLarge ? block.giveAway(length) : copyOf(block.bytes.subarray(0, length))
+    block.renew()
+    this.driver.blocks.releaseReceived(block)
+    return bytes
   }
 
   // --- sending --------------------------------------------------------------------------------
@@ -105,19 +131,14 @@ export class Channel implements Endpoint {
   }
 
   /**
-   * Accepts all of `bytes` (W1); the caller may do with its memory as it likes afterwards (W2). Answers as Sent says;
-   * `mayFinish` allows Sent.done.
+   * Accepts all of `bytes` (W1), which are copied: the caller may do with its memory as it likes afterwards (W2). 0:
+   * request.onSent follows. -errno: nothing was accepted and nothing follows.
    */
-  send(bytes: Uint8Array, request: SendRequest, mayFinish: boolean): number {
-    return this.#sending(this.#send.send(bytes, request, mayFinish))
+  send(bytes: Uint8Array, request: SendRequest): number {
+    return this.#sending(this.#send.send(bytes, request))
   }
 
-  /** Accepts a string as bytes; Sent.done is allowed. See send. */
-  sendString(text: string, encoding: BufferEncoding, request: SendRequest): number {
-    return this.#sending(this.#send.sendString(text, encoding, request))
-  }
-
-  /** Accepts several chunks, strings among them, as one send; Sent.done is allowed. See send. */
+  /** Accepts several chunks, strings among them, as one send. See send. */
   sendEntries(entries: readonly SendEntry[], request: SendRequest): number {
     return this.#sending(this.#send.sendEntries(entries, request))
   }
@@ -125,21 +146,18 @@ export class Channel implements Endpoint {
   /** Accepts chunks that nobody waits for any more: the stream, or the process, is about to end (W6). */
   sendLast(entries: readonly SendEntry[]): void {
     for (const entry of entries) {
-      if (this.send(encoded(entry), ignored, false) < 0) return
+      if (this.send(encoded(entry), ignored) < 0) return
     }
   }
 
-  /**
-   * Accepts `length` bytes of an arena block that the caller owns and lends. The block is the kernel's until onSent,
-   * then the caller's again; it is never released here. Never Sent.done.
-   */
-  sendOwned(block: number, length: number, request: SendRequest): number {
-    return this.#sending(this.#send.sendOwned(block, length, request))
+  /** Accepts the first `length` bytes of a block that the caller lends: it is the kernel's until onSent. See send. */
+  sendBlock(block: Block, length: number, request: SendRequest): number {
+    return this.#sending(this.#send.sendBlock(block, length, request))
   }
 
   /**
-   * Asks that the send of `request` end; onSent tells with how many bytes taken. A send that had not started ends with
-   * none taken, and the stream goes on; one that was cut short poisons it (W5).
+   * Asks that the send of `request` end; onSent tells with how many bytes taken. A send of which nothing was taken is left
+   * out, and the stream goes on; after one that was cut short nothing is sent any more (W5).
    */
   cancelSend(request: SendRequest): void {
     this.#send.cancel(request)
@@ -164,7 +182,8 @@ export class Channel implements Endpoint {
   // --- closing --------------------------------------------------------------------------------
 
   get isClosing(): boolean {
-    return this.#isClosing
+    const { state } = this.#phase
+    return state === 'closing' || state === 'closed'
   }
 
   /**
@@ -172,89 +191,57 @@ export class Channel implements Endpoint {
    * before get one attempt (W6), then are cancelled; `reset` makes the peer see RST. onClosed comes last, once.
    */
   close(reset: boolean, onClosed: () => void): void {
-    invariant(!this.#isClosing, 'a channel is closed once')
-    this.#isClosing = true
-    this.#onClosed = onClosed
-    const how = this.#receive.close() ? CloseHow.unread : CloseHow.orderly
+    invariant(!this.isClosing, 'a channel is closed once')
+    this.#phase = { state: 'closing', onClosed }
+    const { driver } = this
+    const hasUnread = this.#receive.close()
     this.#send.close()
-    this.driver.queue(Op.close, this.id, reset ? CloseHow.reset : how, 0)
+    const isReset = reset || hasUnread ? 1 : 0
+    driver.start({ complete: () => this.#closed() }, Op.close, this.id, isReset, this.#receive.receives)
     // At once, so that the peer sees it before anything that is done later in this tick, as with close(2).
-    this.driver.native.take()
+    driver.submit()
+    driver.flushables.delete(this)
     this.#updateAlive()
   }
 
-  #closed(): boolean {
-    if (!this.#isClosing || this.#isClosed) {
-      this.driver.stray()
-      return false
-    }
-    this.#isClosed = true
-    this.driver.unregister(this)
+  #closed(): void {
+    invariant(this.#phase.state === 'closing', 'a channel is closed once')
+    const { onClosed } = this.#phase
+    this.#phase = { state: 'closed' }
     this.#updateAlive()
-    const onClosed = this.#onClosed!
     // After the callbacks of what was cancelled, as uv_close orders them.
     if (this.#send.abandon()) this.driver.defer(onClosed)
     else onClosed()
-    return true
   }
 
   // --- the rest -------------------------------------------------------------------------------
 
   /** getsockname(2), or with `peer` getpeername(2). 0 or -errno. */
   name(peer: boolean, out: Partial<SocketName>): number {
-    return this.driver.native.name(this.id, peer, out)
+    if (this.isClosing) return Errno.EBADF
+    return this.driver.native.name(this.id, peer ? 1 : 0, out)
+  }
+
+  /** setsockopt(2) with one of SocketOption. 0 or -errno. */
+  setOption(option: number, value: number): number {
+    return this.isClosing ? Errno.EBADF : this.driver.native.setOption(this.id, option, value)
   }
 
   /** The descriptor, or -EBADF. It stays the channel's: for tests, which inspect it. */
   get fd(): number {
-    return this.driver.native.fd(this.id)
+    return this.isClosing ? Errno.EBADF : this.driver.native.fd(this.id)
   }
 
   /** Operations with an end, and reading, keep the event loop alive. */
   #updateAlive(): void {
+    const { state } = this.#phase
     const isAlive =
-      !this.#isClosed &&
-      (this.#isClosing ||
-        this.#onConnected !== null ||
-        this.#send.isActive ||
-        this.#receive.isActive)
+      state === 'connecting' ||
+      state === 'closing' ||
+      (state === 'open' && (this.#send.isActive || this.#receive.isActive))
     if (isAlive === this.#isAlive) return
     this.#isAlive = isAlive
     if (isAlive) this.driver.retain()
     else this.driver.release()
-  }
-
-  complete(opcode: number, result: number, flags: number, extra: number): boolean {
-    try {
-      switch (opcode) {
-        case Op.receive:
-          return this.#receive.complete(result, (flags & FLAG_MORE) !== 0, extra)
-        case Op.send:
-          return this.#send.complete(result, extra)
-        case Op.shutdown:
-          return this.#send.completeShutdown(result)
-        case Op.connect:
-          return this.#connected(result)
-        case Op.close:
-          return this.#closed()
-        default:
-          this.driver.stray()
-          return false
-      }
-    } finally {
-      // Also when a callback throws. Nobody is told twice, so this may come after the callbacks.
-      if (this.#isAlive) this.#updateAlive()
-    }
-  }
-
-  #connected(status: number): boolean {
-    const onConnected = this.#onConnected
-    if (onConnected === null) {
-      this.driver.stray()
-      return false
-    }
-    this.#onConnected = null
-    onConnected(status)
-    return true
   }
 }

@@ -59,6 +59,19 @@ export function systemError(
   return error
 }
 
+/** Node's error for an argument of the wrong type. */
+export function invalidArgument(name: string, expected: string, value: unknown): TypeError {
+  const is = typeof value === 'object' && value !== null ? 'an object of another kind' : String(value)
+  return Object.assign(new TypeError(`"${name}" must be ${expected}. Received ${is}`), {
+    code: 'ERR_INVALID_ARG_TYPE',
+  })
+}
+
+/** Node's error for a number out of range. */
+export function outOfRange(message: string): RangeError {
+  return Object.assign(new RangeError(message), { code: 'ERR_OUT_OF_RANGE' })
+}
+
 /** Thrown where only a defect of this package can lead. */
 export function invariant(holds: boolean, what: string): asserts holds {
   if (!holds) throw new Error(`uring-net: broken invariant: ${what}`)
@@ -73,4 +86,5 @@ export const Errno = {
   ENOTCONN: -107,
   EBADF: -9,
   EINVAL: -22,
+  ETIMEDOUT: -110,
 } as const

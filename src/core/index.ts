@@ -1,7 +1,7 @@
 /**
  * uring-net/core: the ownership API. Buffers are lent and come back with the result; what is dropped is cancelled.
  */
-import { requireDriver } from './connection'
+import { requireDriver } from './active'
 import { Pool as DriverPool } from './pool'
 import type { PoolOptions } from './pool'
 
@@ -9,8 +9,9 @@ export { driver } from './active'
 export type { Cancellable } from './cancellation'
 export { orThrow } from './completion'
 export type { Completion } from './completion'
-export { Connection, connect } from './connection'
-export type { ConnectOptions } from './connection'
+export { adopt, connect } from './connect'
+export type { ConnectOptions } from './connect'
+export { Connection } from './connection'
 export { UringError } from './errors'
 export type { SystemError, UringErrorCode } from './errors'
 export type { Lease, LeaseState } from './lease'

@@ -1,45 +1,55 @@
 /**
- * The right to a range of bytes that the kernel can send from. A lease has one owner at a time:
+ * The right to a range of bytes that the kernel can send from or receive into. A lease has one owner at a time:
  *
  *   owned --send(lease)--> inFlight --completion--> owned --release--> released
  *
- * While it is in flight its memory is the kernel's: every view of it is detached, so that reading or writing it is not
- * just forbidden but impossible. It comes back with the completion. A lease dropped without release returns to its pool
- * when it is collected.
+ * While it is in flight its memory is the kernel's: every view of it is empty, so that reading or writing it is not just
+ * forbidden but impossible. It comes back with the completion. A lease that is dropped without release goes back to where it
+ * came from when it is collected; who still has a view of it keeps that memory, and it is never lent again.
  */
 import type { NativeDriver } from './binding'
-import { UringError, invariant } from './errors'
+import type { Block, BlockSource } from './block'
+import { UringError, invalidArgument, outOfRange } from './errors'
 
 export type LeaseState = 'owned' | 'inFlight' | 'released'
 
-/** What a lease needs of the pool it came from. */
-export interface LeaseSource {
-  readonly native: NativeDriver
-  /** Bytes of every lease. */
-  readonly leaseBytes: number
-  /** Takes the block back. */
-  reclaim(block: number): void
+/**
+ * A block's guard belongs to the lease while there is one, and to nobody else: when it is collected, so was the lease. It is
+ * registered once for all leases of its block, because registering each lease would cost more than receiving it.
+ */
+const abandoned = new FinalizationRegistry<Block>((block) => {
+  block.renew()
+  block.source!.reclaim(block)
+})
+
+function guardOf(block: Block): object {
+  const { guard } = block
+  block.guard = undefined
+  if (guard !== undefined) return guard
+  const made = {}
+  abandoned.register(made, block)
+  return made
 }
 
-/** A view keeps its lease from being collected, and so its bytes from being lent to somebody else. */
-const leaseOfView = new WeakMap<ArrayBuffer, Lease>()
-const abandoned = new FinalizationRegistry<{ source: LeaseSource; block: number }>(
-  ({ source, block }) => source.reclaim(block),
-)
-
 export class Lease {
-  readonly #source: LeaseSource
-  readonly #block: number
+  readonly #block: Block
+  #guard: object | undefined
   #state: LeaseState = 'owned'
   #length: number
-  #view: Uint8Array | null = null
+  /** It was disposed of while it was in flight. */
+  #isDisposed = false
 
   /** @internal Leases come from a Pool or from Connection.receive(). */
-  constructor(source: LeaseSource, block: number) {
-    this.#source = source
+  constructor(source: BlockSource, block: Block, length: number) {
+    block.source = source
     this.#block = block
-    this.#length = source.leaseBytes
-    abandoned.register(this, { source, block }, this)
+    this.#guard = guardOf(block)
+    this.#length = length
+  }
+
+  /** Whether a value is a lease of this copy of the package. */
+  static isLease(value: unknown): value is Lease {
+    return typeof value === 'object' && value !== null && #block in value
   }
 
   get state(): LeaseState {
@@ -48,7 +58,7 @@ export class Lease {
 
   /** Bytes it can hold. */
   get capacity(): number {
-    return this.#source.leaseBytes
+    return this.#block.size
   }
 
   /** Bytes that count: what was received, or what is to be sent. At most `capacity`. */
@@ -59,79 +69,74 @@ export class Lease {
   set length(length: number) {
     this.#require('owned')
     if (!Number.isInteger(length) || length < 0 || length > this.capacity) {
-      throw Object.assign(new RangeError(`a lease holds 0 to ${this.capacity} bytes`), {
-        code: 'ERR_OUT_OF_RANGE',
-      })
+      throw outOfRange(`a lease holds 0 to ${this.capacity} bytes`)
     }
     this.#length = length
   }
 
   /** The first `length` bytes. Only for the owner: throws while in flight, and views taken before are empty then. */
-  get bytes(): Uint8Array {
+  get bytes(): Buffer {
     this.#require('owned')
-    if (this.#view === null) {
-      const memory = this.#source.native.view(this.#block, this.capacity)
-      invariant(typeof memory === 'object', 'a lease lies in the arena')
-      leaseOfView.set(memory, this)
-      this.#view = new Uint8Array(memory)
-    }
-    return this.#view.subarray(0, this.#length)
-  }
-
-  /** Gives the bytes back to the pool. Once; a second release does nothing. Throws while in flight. */
-  release(): void {
-    if (this.#state === 'released') return
-    this.#require('owned')
-    this.#state = 'released'
-    abandoned.unregister(this)
-    this.#requireUnshared()
-    this.#detach()
-    this.#source.reclaim(this.#block)
-  }
-
-  [Symbol.dispose](): void {
-    if (this.#state === 'owned') this.release()
-  }
-
-  /** @internal Lends the block to the kernel; returns its offset in the arena. */
-  lend(): number {
-    this.#require('owned')
-    this.#requireUnshared()
-    this.#state = 'inFlight'
-    this.#detach()
-    return this.#block
-  }
-
-  /** @internal The last completion has come: the bytes are the owner's again. */
-  giveBack(): void {
-    invariant(this.#state === 'inFlight', `a lease comes back from flight, not from ${this.#state}`)
-    this.#state = 'owned'
-  }
-
-  /** @internal Fills a fresh lease. */
-  fill(arena: Uint8Array, from: Uint8Array, offset: number, length: number): void {
-    arena.set(new Uint8Array(from.buffer, from.byteOffset + offset, length), this.#block)
-    this.#length = length
+    return this.#block.show().subarray(0, this.#length)
   }
 
   /**
-   * Somebody who transferred the view's ArrayBuffer has the memory for good: the block is never lent to the kernel or to
-   * another lease again.
+   * Gives the bytes back: views of them are empty from now on. Once; a second release does nothing. Throws
+   * ERR_URING_LEASE_IN_FLIGHT while in flight.
    */
-  #requireUnshared(): void {
-    if (this.#view === null || this.#view.buffer.byteLength > 0) return
-    this.#state = 'released'
-    abandoned.unregister(this)
-    throw new UringError(
-      'ERR_URING_LEASE_TRANSFERRED',
-      'the ArrayBuffer of the lease was transferred',
-    )
+  release(): void {
+    if (this.#state === 'released') return
+    this.#require('owned')
+    this.#giveUp()
   }
 
-  #detach(): void {
-    if (this.#view === null) return
-    this.#source.native.detach(this.#view.buffer as ArrayBuffer)
-    this.#view = null
+  /** Releases the lease: now, or when the operation that it is lent to has completed. */
+  [Symbol.dispose](): void {
+    if (this.#state === 'owned') this.#giveUp()
+    else if (this.#state === 'inFlight') this.#isDisposed = true
+  }
+
+  #giveUp(): void {
+    const block = this.#end()
+    if (!block.hide()) block.renew()
+    block.source!.reclaim(block)
+  }
+
+  /** The block, with its guard: nothing is to be told when this lease is collected. */
+  #end(): Block {
+    const block = this.#block
+    this.#state = 'released'
+    block.guard = this.#guard
+    this.#guard = undefined
+    return block
+  }
+
+  /** @internal Lends the memory to the kernel: nobody else can reach it until giveBack. */
+  lend(native: NativeDriver): Block {
+    this.#require('owned')
+    if (!this.#block.isOf(native)) throw invalidArgument('bytes', 'a lease of this thread', this)
+    if (!this.#block.hide()) {
+      this.#giveUp()
+      throw new UringError(
+        'ERR_URING_LEASE_TRANSFERRED',
+        'the ArrayBuffer of the lease was transferred',
+      )
+    }
+    this.#state = 'inFlight'
+    return this.#block
+  }
+
+  /** @internal The operation that the lease was lent to has completed. */
+  giveBack(length = this.#length): void {
+    this.#state = 'owned'
+    this.#length = length
+    if (this.#isDisposed) this.#giveUp()
+  }
+
+  /** @internal Takes the block out of a lease that nobody will use any more. */
+  surrender(): Block {
+    this.#require('owned')
+    return this.#end()
   }
 
   #require(state: LeaseState): void {

@@ -6,13 +6,14 @@
 import { isIP } from 'node:net'
 import { Acceptor } from './acceptor'
 import type { AcceptorHandler } from './acceptor'
+import { requireDriver } from './active'
 import type { SocketName } from './binding'
-import { watch } from './cancellation'
+import { requireValid, watch } from './cancellation'
 import type { Cancellable } from './cancellation'
-import { Connection, defaultPool, requireDriver } from './connection'
+import { Connection } from './connection'
 import type { Driver, SocketFamily } from './driver'
-import { Errno, systemError } from './errors'
-import type { Pool } from './pool'
+import { invalidArgument, outOfRange, systemError } from './errors'
+import { requireNet } from './permission'
 
 /** Where to listen: a TCP port (0: any free one; host is an address, default '::' with IPv4) or a Unix socket path. */
 export type ListenOptions = (
@@ -21,8 +22,6 @@ export type ListenOptions = (
 ) & {
   /** Connections that may wait in the kernel. Default 511. */
   backlog?: number
-  /** Where the connections put received bytes. Default: one pool for each driver. */
-  pool?: Pool
 }
 
 /** Accepted connections that may wait here. */
@@ -38,23 +37,21 @@ interface Waiter {
 /** What the acceptor calls. It does not know its Listener, so that one nobody holds can be collected and closed (C3). */
 class Accepting implements AcceptorHandler {
   readonly driver: Driver
-  readonly pool: Pool
   readonly acceptor: Acceptor
   /** Ids of accepted endpoints that nobody has taken. */
   accepted: number[] = []
   waiters: Waiter[] = []
   error: Error | null = null
 
-  constructor(driver: Driver, id: number, pool: Pool) {
+  constructor(driver: Driver, id: number) {
     this.driver = driver
-    this.pool = pool
     this.acceptor = new Acceptor(driver, id, this)
   }
 
   onAccept(id: number): void {
     const waiter = this.waiters.shift()
     if (waiter !== undefined) {
-      waiter.resolve(new Connection(this.driver, id, this.pool))
+      waiter.resolve(new Connection(this.driver, id))
       return
     }
     this.accepted.push(id)
@@ -84,8 +81,8 @@ export class Listener {
   #closing: Promise<void> | null = null
 
   /** @internal Takes over endpoint `id`, a bound socket. */
-  constructor(driver: Driver, id: number, pool: Pool) {
-    this.#accepting = new Accepting(driver, id, pool)
+  constructor(driver: Driver, id: number) {
+    this.#accepting = new Accepting(driver, id)
     abandoned.register(this, this.#accepting, this)
   }
 
@@ -96,14 +93,17 @@ export class Listener {
     return status === 0 ? acceptor.listen(backlog) : status
   }
 
-  /** The next connection, or null once the listener is closed. Rejects with the system error of accept(2). */
-  async accept({ signal }: Cancellable = {}): Promise<Connection | null> {
-    signal?.throwIfAborted()
+  /**
+   * The next connection, or null once the listener is closed. Rejects with the system error of accept(2), with the signal's
+   * reason, or with ETIMEDOUT.
+   */
+  async accept(options: Cancellable = {}): Promise<Connection | null> {
+    requireValid(options)
     const accepting = this.#accepting
     const id = accepting.accepted.shift()
     if (id !== undefined) {
       if (accepting.accepted.length === waitingMax - 1) accepting.acceptor.resume()
-      return new Connection(accepting.driver, id, accepting.pool)
+      return new Connection(accepting.driver, id)
     }
     if (this.#closing !== null) return null
     if (accepting.error !== null) {
@@ -115,9 +115,9 @@ export class Listener {
     try {
       return await new Promise<Connection | null>((resolve, reject) => {
         const waiter = { resolve, reject, listener: this }
-        unwatch = watch(signal, () => {
+        unwatch = watch(options, 'accept', (reason) => {
           accepting.waiters = accepting.waiters.filter((other) => other !== waiter)
-          reject(signal!.reason as Error)
+          reject(reason)
         })
         accepting.waiters.push(waiter)
       })
@@ -142,7 +142,7 @@ export class Listener {
   /** The address listened on; undefined for a Unix socket, and after close. */
   get localName(): SocketName | undefined {
     const out: Partial<SocketName> = {}
-    const status = this.#closing === null ? this.#accepting.acceptor.name(out) : Errno.EBADF
+    const status = this.#accepting.acceptor.name(out)
     return status === 0 && out.family !== undefined ? (out as SocketName) : undefined
   }
 
@@ -165,28 +165,62 @@ export class Listener {
   }
 }
 
-/** Listens. Rejects with Node's error (code, errno, syscall, address, port). */
+/**
+ * Listens. Rejects with Node's error (code, errno, syscall, address, port); with ERR_INVALID_ARG_TYPE, ERR_INVALID_ARG_VALUE,
+ * ERR_SOCKET_BAD_PORT or ERR_OUT_OF_RANGE for bad options.
+ */
 export function listen(options: ListenOptions): Promise<Listener> {
   return new Promise((resolve) => resolve(listenNow(options)))
 }
 
 function listenNow(options: ListenOptions): Listener {
+  const { family, address, port, backlog } = checked(options)
   const driver = requireDriver()
-  const { port } = options
-  const address = options.path ?? options.host ?? '::'
-  const literal = options.path === undefined ? isIP(address) : 0
-  if (options.path === undefined && literal === 0) {
-    throw Object.assign(new TypeError(`listen() takes an IP address, not '${address}'`), {
-      code: 'ERR_INVALID_ARG_VALUE',
-    })
-  }
-  const family: SocketFamily =
-    options.path !== undefined ? 'unix' : literal === 4 ? 'inet' : 'inet6'
+  requireNet(options.path)
   const id = driver.open(family)
   if (id < 0) throw systemError(id, 'listen', address, port)
-  const listener = new Listener(driver, id, options.pool ?? defaultPool(driver))
-  const status = listener.start(address, port ?? 0, options.backlog ?? 511)
+  const listener = new Listener(driver, id)
+  const status = listener.start(address, port, backlog)
   if (status === 0) return listener
   void listener.close()
   throw systemError(status, 'listen', address, port)
+}
+
+interface Where {
+  family: SocketFamily
+  address: string
+  port: number
+  backlog: number
+}
+
+function checked(options: unknown): Where {
+  if (typeof options !== 'object' || options === null) {
+    throw invalidArgument('options', 'an object with a port or a path', options)
+  }
+  const { port, host = '::', path, backlog = 511 } = options as Record<string, unknown>
+  if (!Number.isInteger(backlog) || (backlog as number) < 0 || (backlog as number) > 0x7fffffff) {
+    throw outOfRange(`backlog is 0 to ${0x7fffffff}. Received ${String(backlog)}`)
+  }
+  if (path !== undefined) {
+    if (typeof path !== 'string') throw invalidArgument('path', 'a string', path)
+    return { family: 'unix', address: path, port: 0, backlog: backlog as number }
+  }
+  if (port === undefined) {
+    throw Object.assign(new TypeError('listen() needs a port or a path'), {
+      code: 'ERR_INVALID_ARG_VALUE',
+    })
+  }
+  if (!Number.isInteger(port) || (port as number) < 0 || (port as number) > 65535) {
+    throw Object.assign(new RangeError(`port should be >= 0 and < 65536. Received ${String(port)}.`), {
+      code: 'ERR_SOCKET_BAD_PORT',
+    })
+  }
+  const literal = typeof host === 'string' ? isIP(host) : 0
+  if (literal === 0) {
+    throw Object.assign(new TypeError(`listen() takes an IP address, not '${String(host)}'`), {
+      code: 'ERR_INVALID_ARG_VALUE',
+    })
+  }
+  const family = literal === 4 ? 'inet' : 'inet6'
+  return { family, address: host as string, port: port as number, backlog: backlog as number }
 }

@@ -1,73 +1,76 @@
 /**
- * A fixed number of leases of a fixed size. Owns their blocks of the arena, all of them from the start: a pool never
- * grows and never competes. When none is left `acquire` answers undefined and `whenAvailable` tells when to come back;
- * that is the back-pressure of the ownership API.
+ * A fixed number of leases of a fixed size, for bytes of the program's own. A pool never grows. When none is left `acquire`
+ * answers undefined and `whenAvailable` tells when to come back: that is back-pressure.
  */
-import { Arena } from './arena'
-import type { NativeDriver } from './binding'
+import type { Block, BlockSource } from './block'
 import type { Driver } from './driver'
-import { Errno, systemError } from './errors'
+import { outOfRange } from './errors'
 import { Lease } from './lease'
-import type { LeaseSource } from './lease'
 
 export interface PoolOptions {
   /** Leases in the pool. Default 64. */
   count?: number
-  /** Bytes of each, at most 65536. Default 16384. */
+  /** Bytes of each, at most 16 MiB. Default 16384. */
   leaseBytes?: number
 }
 
-export class Pool implements LeaseSource {
-  readonly native: NativeDriver
+const leaseBytesMax = 16 << 20
+const countMax = 65536
+
+const abandoned = new FinalizationRegistry<{ driver: Driver; unused: Block[] }>(
+  ({ driver, unused }) => {
+    for (const block of unused) driver.blocks.destroy(block)
+  },
+)
+
+export class Pool implements BlockSource {
+  /** Bytes of every lease. */
   readonly leaseBytes: number
-  /** @internal */
-  readonly driver: Driver
-  readonly #free: number[] = []
+  readonly #driver: Driver
+  readonly #count: number
+  /** Blocks that no lease has. They are made when they are first needed. */
+  readonly #unused: Block[] = []
+  #made = 0
   #waiting: (() => void)[] = []
 
-  /** Throws ENOBUFS when the driver's arena has no room for it, ERR_OUT_OF_RANGE on a bad size. */
+  /** Throws ERR_OUT_OF_RANGE on a bad size. */
   constructor(driver: Driver, { count = 64, leaseBytes = 16384 }: PoolOptions = {}) {
     if (
-      !(Number.isInteger(leaseBytes) && leaseBytes >= 1 && leaseBytes <= Arena.blockBytesMax) ||
-      !(Number.isInteger(count) && count >= 1)
+      !(Number.isInteger(leaseBytes) && leaseBytes >= 1 && leaseBytes <= leaseBytesMax) ||
+      !(Number.isInteger(count) && count >= 1 && count <= countMax)
     ) {
-      throw Object.assign(
-        new RangeError(`a pool has 1 or more leases of 1 to ${Arena.blockBytesMax} bytes`),
-        { code: 'ERR_OUT_OF_RANGE' },
-      )
+      throw outOfRange(`a pool has 1 to ${countMax} leases of 1 to ${leaseBytesMax} bytes`)
     }
-    this.native = driver.native
-    this.driver = driver
+    this.#driver = driver
     this.leaseBytes = leaseBytes
-    for (let i = 0; i < count; i++) {
-      const block = driver.arena.allocate(leaseBytes)
-      if (block < 0) {
-        this.#free.forEach((taken) => driver.arena.release(taken))
-        throw systemError(Errno.ENOBUFS, 'pool')
-      }
-      this.#free.push(block)
-    }
+    this.#count = count
+    abandoned.register(this, { driver, unused: this.#unused })
   }
 
   /** Leases that can be acquired now. */
   get available(): number {
-    return this.#free.length
+    return this.#count - this.#made + this.#unused.length
   }
 
   /** A lease that is the caller's, or undefined when none is left. */
   acquire(): Lease | undefined {
-    const block = this.#free.pop()
-    return block === undefined ? undefined : new Lease(this, block)
+    let block = this.#unused.pop()
+    if (block === undefined) {
+      if (this.#made === this.#count) return undefined
+      this.#made++
+      block = this.#driver.blocks.create(this.leaseBytes)
+    }
+    return new Lease(this, block, this.leaseBytes)
   }
 
-  /** Calls back once, in a microtask, after a lease has come back. */
+  /** Calls back once, in a microtask, when a lease has come back. */
   whenAvailable(callback: () => void): void {
     this.#waiting.push(callback)
   }
 
   /** @internal */
-  reclaim(block: number): void {
-    this.#free.push(block)
+  reclaim(block: Block): void {
+    this.#unused.push(block)
     const next = this.#waiting.shift()
     if (next !== undefined) queueMicrotask(() => this.#wake(next))
   }
@@ -77,7 +80,7 @@ export class Pool implements LeaseSource {
     try {
       waiting()
     } finally {
-      const next = this.#free.length > 0 ? this.#waiting.shift() : undefined
+      const next = this.available > 0 ? this.#waiting.shift() : undefined
       if (next !== undefined) queueMicrotask(() => this.#wake(next))
     }
   }

@@ -1,19 +1,18 @@
 /**
- * The receiving half of a channel. Owns the receive operation and the bytes that arrived while nobody was reading.
+ * The receiving half of a channel. Owns the receive operation and the blocks that arrived while nobody was reading.
  *
- * Between readStop and readStart nothing is delivered (R1): what arrives is kept in order, and the first such arrival
- * stops the kernel from receiving more (R2). A short pause therefore costs nothing.
+ * Between stop and start nothing is delivered (R1): what arrives is kept in order, and the first such arrival stops the kernel
+ * from receiving more (R2). A short pause therefore costs nothing.
  */
-import { CloseHow, Op } from './binding'
-import { copyOfPart } from './copy'
-import type { Driver } from './driver'
+import { Op } from './binding'
+import type { Block } from './block'
+import type { Completer, Driver } from './driver'
 import { Errno } from './errors'
-import { Operation } from './operation'
 
 /** Takes what arrives on a channel. */
 export interface ChannelHandler {
-  /** Bytes [offset, offset + length) of `memory`, valid only during the call (R3: copy what is to last). */
-  onBytes(memory: Buffer, offset: number, length: number): void
+  /** `length` bytes at the beginning of a block that is the handler's until it gives it to Blocks.releaseReceived. */
+  onBlock(block: Block, length: number): void
   /** End of stream, once. */
   onEnd(): void
   /** The receive side failed, once; nothing more will arrive. */
@@ -22,34 +21,41 @@ export interface ChannelHandler {
   onFlush?(): void
 }
 
-/** Kept in the place of bytes when the end of the stream (0) or an error (-errno) comes while nobody is reading. */
-type Held = Buffer | number
+/** What arrived while nobody was reading: bytes, or the end of the stream (0), or an error (-errno). */
+type Held = { block: Block; length: number } | number
 
-export class ReceiveSide {
+type Receive =
+  | { state: 'none' }
+  | { state: 'armed'; token: number }
+  /** It was asked to end. */
+  | { state: 'stopping' }
+  /** It waits for a buffer. */
+  | { state: 'starved' }
+
+const none: Receive = { state: 'none' }
+
+export class ReceiveSide implements Completer {
   handler: ChannelHandler
+  /** Receives that brought bytes and were taken notice of, for NativeDriver's close. */
+  receives = 0
 
   readonly #driver: Driver
   readonly #id: number
-  readonly #operation = new Operation()
+  readonly #onIdle: () => void
+  #receive: Receive = none
   #isReading = false
-  /** Bytes came since the operation was armed. */
-  #hadBytes = false
   /** Nothing more will arrive: end of stream or an error was seen. */
   #isEnded = false
   #isClosed = false
-  /** The event loop's turn in which bytes were last delivered. */
-  #turn = -1
   #held: Held[] = []
   #isDelivering = false
 
-  readonly #onIdle: () => void
-
-  /** `onIdle` is called when something ended outside a completion. */
+  /** `onIdle` is called after each callback, when what keeps the event loop alive may have ended. */
   constructor(driver: Driver, id: number, handler: ChannelHandler, onIdle: () => void) {
-    this.#onIdle = onIdle
     this.#driver = driver
     this.#id = id
     this.handler = handler
+    this.#onIdle = onIdle
   }
 
   get isReading(): boolean {
@@ -64,87 +70,99 @@ export class ReceiveSide {
   start(): void {
     this.#isReading = true
     if (this.#held.length > 0) this.#deliverHeldLater()
-    else this.#receive()
+    else this.#arm()
   }
 
   stop(): void {
     this.#isReading = false
   }
 
-  /** The channel is closing: nothing is delivered any more. The driver ends the operation. True: bytes are left unread. */
+  /** The channel is closing: nothing is delivered any more. True: bytes are left unread. */
   close(): boolean {
     this.#isClosed = true
-    const hasUnread = this.#held.some((held) => typeof held === 'object')
+    this.#isReading = false
+    const held = this.#held
     this.#held = []
+    let hasUnread = false
+    for (const each of held) {
+      if (typeof each === 'number') continue
+      hasUnread = true
+      this.#driver.blocks.releaseReceived(each.block)
+    }
     return hasUnread
   }
 
-  /** See Channel.keep. */
-  keep(memory: Buffer, offset: number, length: number): void {
-    this.#held.unshift(copyOfPart(memory, offset, length))
+  /** Gives back a block that onBlock brought: it is delivered first after the next start (R1). */
+  keep(block: Block, length: number): void {
+    this.#held.unshift({ block, length })
     this.#stopReceiving()
   }
 
-  /** See Channel.keepEnd. */
+  /** Gives back an end that onEnd (0) or onReceiveError (-errno) told of: it is told again after what is kept (R1). */
   keepEnd(status: number): void {
     this.#held.push(status)
   }
 
-  /** Takes a completion of the receive operation. True when the handler was called. */
-  complete(result: number, more: boolean, offset: number): boolean {
-    if (!this.#operation.complete(more)) {
-      this.#driver.stray()
-      return false
+  complete(result: number, more: boolean, index: number): void {
+    if (!more) this.#receive = none
+    try {
+      if (result > 0) this.#received(this.#driver.blocks.takeReceived(index), result)
+      else if (result === Errno.ENOBUFS) this.#starve()
+      // It was stopped, and reading may have begun again meanwhile.
+      else if (result === Errno.ECANCELED) this.#armIfWanted()
+      else this.#ended(result)
+    } finally {
+      this.#onIdle()
     }
-    if (this.#isClosed) {
-      if (result > 0) this.#driver.queue(Op.close, this.#id, CloseHow.unread, 0)
-      return false
-    }
-    const isDeliverable = this.#isReading && this.#held.length === 0
-    if (result > 0) {
-      this.#hadBytes = true
-      if (!isDeliverable) {
-        this.#held.push(copyOfPart(this.#driver.pool, offset, result))
-        this.#stopReceiving()
-        return false
-      }
-      // Before the handler runs: it may throw, and the operation must go on.
-      if (!more) this.#receive()
-      this.#turn = this.#driver.turn
-      this.handler.onBytes(this.#driver.pool, offset, result)
-      return true
-    }
-    if (result === Errno.ENOBUFS || result === Errno.ECANCELED) {
-      if (!isDeliverable) return false
-      // The pool ran dry. Who got nothing of it takes from the reserve (R2).
-      this.#receive(result === Errno.ENOBUFS && !this.#hadBytes ? 1 : 0)
-      return false
-    }
-    this.#isEnded = true
-    if (!isDeliverable) {
-      this.#held.push(result)
-      return false
-    }
-    if (this.#turn === this.#driver.turn) {
-      // libuv reads once in a turn: what the bytes led to, immediates included, comes before their end.
-      this.#held.push(result)
-      setImmediate(() => this.#deliverHeldLater())
-      return false
-    }
-    this.#deliver(result)
-    return true
   }
 
-  #receive(reserve = 0): void {
-    if (this.#isEnded || this.#isClosed || !this.#operation.isIdle) return
-    this.#operation.submit()
-    this.#hadBytes = false
-    this.#driver.queue(Op.receive, this.#id, reserve, 0)
+  #received(block: Block, length: number): void {
+    if (this.#isClosed) {
+      this.#driver.blocks.releaseReceived(block)
+      return
+    }
+    this.receives++
+    if (!this.#isReading || this.#held.length > 0) {
+      this.#held.push({ block, length })
+      this.#stopReceiving()
+      return
+    }
+    // Before the handler runs: it may throw, and the operation must go on.
+    if (this.#receive.state === 'none') this.#arm()
+    this.handler.onBlock(block, length)
+  }
+
+  #ended(result: number): void {
+    if (this.#isClosed) return
+    this.#isEnded = true
+    if (this.#isReading && this.#held.length === 0) this.#deliver(result)
+    else this.#held.push(result)
+  }
+
+  /** The kernel found no buffer. Nothing is lost: the bytes wait in the socket. */
+  #starve(): void {
+    if (this.#isClosed) return
+    this.#receive = { state: 'starved' }
+    this.#driver.blocks.whenProvided(() => {
+      this.#receive = none
+      this.#armIfWanted()
+    })
+  }
+
+  #armIfWanted(): void {
+    if (this.#isReading && this.#held.length === 0) this.#arm()
+  }
+
+  #arm(): void {
+    if (this.#isEnded || this.#isClosed || this.#receive.state !== 'none') return
+    this.#driver.blocks.prepare()
+    this.#receive = { state: 'armed', token: this.#driver.start(this, Op.receive, this.#id) }
   }
 
   #stopReceiving(): void {
-    if (!this.#isClosed && this.#operation.cancel())
-      this.#driver.queue(Op.cancel, this.#id, Op.receive, 0)
+    if (this.#receive.state !== 'armed' || this.#isClosed) return
+    this.#driver.queue(Op.cancel, this.#receive.token, 0)
+    this.#receive = { state: 'stopping' }
   }
 
   /** One item at a time, so that ticks run between them as between libuv's callbacks (E2). */
@@ -156,7 +174,7 @@ export class ReceiveSide {
       if (!this.#isReading || this.#isClosed) return
       const held = this.#held.shift()
       if (this.#held.length > 0) this.#deliverHeldLater()
-      else this.#receive()
+      else this.#arm()
       if (held === undefined) return
       try {
         this.#deliver(held)
@@ -167,12 +185,8 @@ export class ReceiveSide {
   }
 
   #deliver(held: Held): void {
-    if (typeof held === 'object') {
-      this.handler.onBytes(held, 0, held.length)
-    } else if (held === 0) {
-      this.handler.onEnd()
-    } else {
-      this.handler.onReceiveError(held)
-    }
+    if (typeof held === 'object') this.handler.onBlock(held.block, held.length)
+    else if (held === 0) this.handler.onEnd()
+    else this.handler.onReceiveError(held)
   }
 }

@@ -3,8 +3,7 @@
  * reason for it; never talks to a socket.
  */
 import { loadBinding } from './binding'
-import type { Binding, NativeOptions, Probe } from './binding'
-import { Driver } from './driver'
+import type { Binding, DriverKind, Probe } from './binding'
 import { UringError } from './errors'
 
 export type DriverName = 'uring' | 'epoll' | 'node'
@@ -13,8 +12,6 @@ export interface Selection {
   readonly name: DriverName
   /** Why this driver, in a sentence. */
   readonly reason: string
-  /** The driver, unless the choice is node:net. */
-  readonly driver: Driver | undefined
   /** What the kernel offers, unless the addon could not be loaded. */
   readonly probe: Probe | undefined
   /** The addon, unless it could not be loaded. */
@@ -27,10 +24,7 @@ const names = ['auto', 'uring', 'epoll', 'node'] as const
  * Chooses by `wish` ('auto', 'uring', 'epoll' or 'node'; URING_NET_DRIVER when absent). A driver asked for by name that
  * cannot run throws ERR_URING_DRIVER with the reason.
  */
-export function selectDriver(
-  wish: string = process.env.URING_NET_DRIVER ?? 'auto',
-  options: Partial<NativeOptions> = {},
-): Selection {
+export function selectDriver(wish = wishOf(process.env)): Selection {
   if (!names.includes(wish as (typeof names)[number])) {
     throw new UringError(
       'ERR_URING_DRIVER',
@@ -49,36 +43,45 @@ export function selectDriver(
   }
   const probe = binding.probe()
   const asked = wish === 'auto' ? undefined : 'asked for by URING_NET_DRIVER'
-  let uringReason = ''
-  if (wish !== 'epoll') {
-    uringReason = whyNotUring(probe)
-    if (uringReason === '') {
-      try {
-        const driver = new Driver(binding, 'uring', options)
-        const reason = asked ?? `the kernel (${probe.kernel}) offers io_uring`
-        return { name: 'uring', reason, driver, probe, binding }
-      } catch (error) {
-        uringReason = `the ring could not be set up: ${(error as Error).message}`
-      }
-    }
-    if (wish === 'uring') return refuse(wish, uringReason, probe)
+  const whyNot = wish === 'epoll' ? '' : whyNotUring(probe)
+  if (wish === 'uring' && whyNot !== '') return refuse(wish, whyNot, probe)
+  if (wish === 'epoll' || whyNot !== '') {
+    const reason = asked ?? `io_uring is not used: ${whyNot}`
+    return { name: 'epoll', reason, probe, binding }
   }
+  const reason = asked ?? `the kernel (${probe.kernel}) offers io_uring`
+  return { name: 'uring', reason, probe, binding }
+}
+
+/**
+ * Makes an engine of the kind that was chosen; of what is next after it when that one fails and none was forced. Answers with
+ * the choice as it is then.
+ */
+export function makeChosen<Engine>(
+  selection: Selection,
+  make: (binding: Binding, kind: DriverKind) => Engine,
+  wish = wishOf(process.env),
+): { engine: Engine | undefined; selection: Selection } {
+  const { name, binding, probe } = selection
+  if (name === 'node' || binding === undefined) return { engine: undefined, selection }
   try {
-    const driver = new Driver(binding, 'epoll', options)
-    return {
-      name: 'epoll',
-      reason: asked ?? `io_uring is not used: ${uringReason}`,
-      driver,
-      probe,
-      binding,
-    }
+    return { engine: make(binding, name), selection }
   } catch (error) {
-    return refuse(wish, (error as Error).message, probe)
+    const { message } = error as Error
+    if (name === 'epoll' || wish === 'uring') {
+      return { engine: undefined, selection: refuse(wish, message, probe) }
+    }
+    const reason = `io_uring is not used: the ring could not be set up: ${message}`
+    return makeChosen({ name: 'epoll', reason, probe, binding }, make, wish)
   }
 }
 
+function wishOf(environment: NodeJS.ProcessEnv): string {
+  return environment['URING_NET_DRIVER'] ?? 'auto'
+}
+
 function nodeNet(reason: string, probe?: Probe): Selection {
-  return { name: 'node', reason, driver: undefined, probe }
+  return { name: 'node', reason, probe }
 }
 
 function refuse(wish: string, reason: string, probe: Probe | undefined): Selection {

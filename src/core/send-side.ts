@@ -1,16 +1,15 @@
 /**
  * The sending half of a channel. Owns the send operation, and the bytes accepted for sending until the kernel has them.
  *
- * What it accepts it accepts whole (W1), copied before the call returns, except what the kernel has taken by then (W2).
- * One send is in flight; later ones wait here, then the shutdown, in order, without further calls (W3). After a failure
- * nothing is sent any more, and every waiting callback gets the error once (W5).
+ * What it accepts it accepts whole (W1), copied before the call returns (W2) or lent. One send operation is in flight; what is
+ * accepted meanwhile waits and goes out together in the next one, then the shutdown, in order, without further calls (W3).
+ * After a failure nothing is sent any more, and every waiting request gets the error once (W5).
  */
-import { Arena } from './arena'
-import { CHUNKS_MAX, Op } from './binding'
-import { copyOf } from './copy'
-import type { Driver } from './driver'
+import { Op } from './binding'
+import type { Block } from './block'
+import { byteLengthOf } from './copy'
+import type { Completer, Driver } from './driver'
 import { Errno } from './errors'
-import { Operation } from './operation'
 
 /** Learns, once, when the kernel has taken the last byte of a send (0) or why it never will (-errno) (W4). */
 export interface SendRequest {
@@ -23,17 +22,6 @@ export interface ShutdownRequest {
   onShutdown(status: number): void
 }
 
-/** What the send calls answer. Negative values are -errno: nothing was accepted and nothing follows. */
-export const Sent = {
-  /** Accepted; request.onSent follows. */
-  pending: 0,
-  /** The kernel has all of it already; request.onSent does NOT follow. */
-  done: 1,
-} as const
-
-/** Above this, chunks are copied to the arena only if they can be sent with those of other sockets. */
-const copyBytesMax = 16384
-
 /** One of several chunks to be sent together; `encoding` is that of a string. */
 export interface SendEntry {
   chunk: Uint8Array | string
@@ -45,45 +33,51 @@ export function encoded({ chunk, encoding }: SendEntry): Uint8Array {
   return typeof chunk === 'string' ? Buffer.from(chunk, encoding) : chunk
 }
 
-/** A send that waits for the one in flight. */
-type WaitingSend =
-  /** A copy that only this side knows (W2). */
-  | { bytes: Buffer; length: number; request: SendRequest }
-  /** An arena block that its owner has lent. */
-  | { block: number; length: number; request: SendRequest }
+/** Of one send operation. */
+const piecesMax = 64
 
-export class SendSide {
+const none: readonly Send[] = []
+
+interface Send {
+  /** Null when there is nothing to send. */
+  readonly block: Block | null
+  /** Whether the block is this side's, to be released at the end. */
+  readonly isCopy: boolean
+  readonly length: number
+  readonly request: SendRequest
+  /** Bytes that the kernel has taken. */
+  taken: number
+  isCancelled: boolean
+  /** How it has ended: 0 or -errno. */
+  status: number
+}
+
+type Shutdown =
+  | { state: 'none' }
+  /** It waits for the sends before it. */
+  | { state: 'waiting' | 'inFlight'; request: ShutdownRequest }
+  | { state: 'done' }
+
+export class SendSide implements Completer {
   /** Bytes accepted so far. */
   bytesAccepted = 0
 
   readonly #driver: Driver
   readonly #id: number
-  readonly #operation = new Operation()
-  /** The request in flight; null when there is none. */
-  #request: SendRequest | null = null
-  /** Its arena block, to be released; -1 when the bytes are a heap block of the driver's or lent by their owner. */
-  #block = -1
-  /** The kernel has all of the send in flight; only the news of it is still to come. */
-  #isOut = false
-  /** What the operation in flight is to send. */
-  #length = 0
-  /** Bytes of the request in flight that the kernel took before its operation was submitted. */
-  #takenBefore = 0
-  #waiting: WaitingSend[] = []
+  readonly #onIdle: () => void
+  /** What the operation in flight sends, in order; empty when there is none. */
+  #inFlight: readonly Send[] = none
+  #token = 0
+  #waiting: Send[] = []
   #waitingBytes = 0
   /** The -errno of the first failed send. */
-  #poison = 0
-  #shutdown: ShutdownRequest | null = null
-  /** The kernel was asked to send the FIN. */
-  #isShuttingDown = false
-  /** No send may follow: the FIN was asked for. */
-  #isShutdown = false
+  #failedWith = 0
+  #shutdown: Shutdown = { state: 'none' }
   #isClosed = false
   /** Callbacks that were put off. */
   #putOff = 0
-  readonly #onIdle: () => void
 
-  /** `onIdle` is called when something ended outside a completion. */
+  /** `onIdle` is called after each callback, when what keeps the event loop alive may have ended. */
   constructor(driver: Driver, id: number, onIdle: () => void) {
     this.#driver = driver
     this.#id = id
@@ -92,168 +86,147 @@ export class SendSide {
 
   /** Whether something accepted has not ended yet. */
   get isActive(): boolean {
-    return this.#request !== null || this.#shutdown !== null
+    const { state } = this.#shutdown
+    return this.#inFlight.length > 0 || state === 'waiting' || state === 'inFlight'
   }
 
+  /** Sends that wait for the operation in flight. */
   get waitingSends(): number {
     return this.#waiting.length
   }
 
   /** Bytes accepted that the kernel has not taken yet. */
   get queuedBytes(): number {
-    if (this.#request === null || this.#isClosed) return this.#waitingBytes
-    const unsent = this.#driver.native.unsent(this.#id)
-    // A send whose command is still queued has no progress of its own.
-    return (unsent > 0 ? unsent : this.#length) + this.#waitingBytes
+    if (this.#inFlight.length === 0 || this.#isClosed) return this.#waitingBytes
+    const unsent = this.#driver.native.unsent(this.#token)
+    if (unsent > 0) return unsent + this.#waitingBytes
+    // Its command is still queued, or its completion on the way; the one is known, the other passes.
+    return this.#inFlight.reduce((sum, send) => sum + send.length - send.taken, this.#waitingBytes)
   }
 
-  /**
-   * See Channel.send. A send is tried at once; those of several completions of one batch go out together at its end (one
-   * submission, and the kernel's code for it stays in the cache).
-   */
-  send(bytes: Uint8Array, request: SendRequest, mayFinish: boolean): number {
+  /** See Channel.send. */
+  send(bytes: Uint8Array, request: SendRequest): number {
     const refusal = this.#refusal()
     if (refusal !== 0) return refusal
-    return this.#accept(bytes, request, mayFinish)
-  }
-
-  #accept(bytes: Uint8Array, request: SendRequest, mayFinish: boolean): number {
-    const { length } = bytes
-    if (this.#request !== null) return this.#wait({ bytes: copyOf(bytes), length, request })
-    if (length === 0) return this.#sendNothing(request, mayFinish)
-    if (mayFinish && this.#driver.isGathering) {
-      const block = this.#blockFor(length)
-      if (block >= 0) {
-        this.#driver.arena.bytes.set(bytes, block)
-        return this.#queueSend(block, length, request, block)
-      }
-    }
-    const taken = this.#driver.native.sendNow(this.#id, bytes)
-    return this.#sent(taken, length, -1, request, mayFinish)
-  }
-
-  /** See Channel.sendString. */
-  sendString(text: string, encoding: BufferEncoding, request: SendRequest): number {
-    const length = encodedLength(text, encoding)
-    const block = this.#blockFor(length)
-    if (block < 0) return this.send(Buffer.from(text, encoding), request, true)
-    this.#encode(text, encoding, block, length)
-    return this.#sendBlock(block, length, request)
+    const length = byteLengthOf(bytes)
+    if (length === 0) return this.#accept(null, false, 0, request)
+    const block = this.#driver.blocks.acquire(length)
+    block.bytes.set(bytes)
+    return this.#accept(block, true, length, request)
   }
 
   /** See Channel.sendEntries. */
   sendEntries(entries: readonly SendEntry[], request: SendRequest): number {
-    let total = 0
-    for (const { chunk, encoding } of entries) {
-      const length = typeof chunk === 'string' ? encodedLength(chunk, encoding) : chunk.length
-      total += length < 0 ? Infinity : length
-    }
-    const block = this.#blockFor(total)
-    if (block < 0) {
-      const chunks = entries.map(encoded)
-      if (total === Infinity) total = chunks.reduce((sum, { length }) => sum + length, 0)
-      return this.#sendMany(chunks, total, request)
-    }
-    let at = block
-    for (const { chunk, encoding } of entries) {
-      if (typeof chunk === 'string') {
-        const length = encodedLength(chunk, encoding)
-        this.#encode(chunk, encoding, at, length)
-        at += length
-      } else {
-        this.#driver.arena.bytes.set(chunk, at)
-        at += chunk.length
-      }
-    }
-    return this.#sendBlock(block, total, request)
-  }
-
-  /** Chunks of `total` bytes that no arena block is there for. */
-  #sendMany(chunks: readonly Uint8Array[], total: number, request: SendRequest): number {
-    if (this.#request !== null || total === 0 || chunks.length > CHUNKS_MAX) {
-      return this.send(Buffer.concat(chunks, total), request, true)
-    }
     const refusal = this.#refusal()
     if (refusal !== 0) return refusal
-    const taken = this.#driver.native.sendNow(this.#id, chunks)
-    return this.#sent(taken, total, -1, request, true)
+    const lengths = entries.map(({ chunk, encoding }) =>
+      typeof chunk === 'string' ? Buffer.byteLength(chunk, encoding) : byteLengthOf(chunk),
+    )
+    const total = lengths.reduce((sum, length) => sum + length, 0)
+    if (total === 0) return this.#accept(null, false, 0, request)
+    const block = this.#driver.blocks.acquire(total)
+    let at = 0
+    entries.forEach(({ chunk, encoding }, i) => {
+      if (typeof chunk === 'string') block.bytes.write(chunk, at, encoding)
+      else block.bytes.set(chunk, at)
+      at += lengths[i]!
+    })
+    return this.#accept(block, true, total, request)
   }
 
-  #encode(text: string, encoding: BufferEncoding, offset: number, length: number): void {
-    const { bytes } = this.#driver.arena
-    if (encoding === 'latin1') bytes.latin1Write(text, offset, length)
-    else bytes.utf8Write(text, offset, length)
-  }
-
-  /** See Channel.sendOwned. */
-  sendOwned(block: number, length: number, request: SendRequest): number {
+  /** See Channel.sendBlock. */
+  sendBlock(block: Block, length: number, request: SendRequest): number {
     const refusal = this.#refusal()
     if (refusal !== 0) return refusal
-    return this.#acceptOwned(block, length, request)
+    return this.#accept(length === 0 ? null : block, false, length, request)
   }
 
-  #acceptOwned(block: number, length: number, request: SendRequest): number {
-    if (this.#request !== null) return this.#wait({ block, length, request })
-    if (length === 0) return this.#sendNothing(request, false)
-    return this.#queueSend(block, length, request, -1)
+  #accept(block: Block | null, isCopy: boolean, length: number, request: SendRequest): number {
+    this.#waiting.push({ block, isCopy, length, request, taken: 0, isCancelled: false, status: 0 })
+    this.#waitingBytes += length
+    this.bytesAccepted += length
+    if (this.#inFlight.length === 0) this.#start()
+    return 0
+  }
+
+  #start(): void {
+    const sends = this.#waiting
+    this.#waiting = sends.length > piecesMax ? sends.splice(piecesMax) : []
+    let last = sends.length - 1
+    while (last >= 0 && sends[last]!.block === null) last--
+    if (last < 0) {
+      // Never within the call that asked for it.
+      this.#later(() => this.#tell(sends))
+      this.#advance()
+      return
+    }
+    this.#inFlight = sends
+    this.#token = this.#driver.begin(this)
+    for (let i = 0; i < last; i++) if (sends[i]!.block !== null) this.#queue(Op.piece, sends[i]!)
+    this.#queue(Op.send, sends[last]!)
+  }
+
+  #queue(opcode: number, { block, taken, length }: Send): void {
+    this.#waitingBytes -= length - taken
+    this.#driver.queue(opcode, this.#token, this.#id, block!.index, taken, length - taken)
   }
 
   /** See Channel.cancelSend. */
   cancel(request: SendRequest): void {
-    if (request === this.#request) {
-      if (!this.#isClosed && this.#operation.cancel())
-        this.#driver.queue(Op.cancel, this.#id, Op.send, 0)
+    const inFlight = this.#inFlight.find((send) => send.request === request)
+    if (inFlight !== undefined) {
+      if (inFlight.isCancelled) return
+      inFlight.isCancelled = true
+      if (!this.#isClosed) this.#driver.queue(Op.cancel, this.#token, 0)
       return
     }
-    const index = this.#waiting.findIndex((waiting) => waiting.request === request)
+    const index = this.#waiting.findIndex((send) => send.request === request)
     if (index < 0) return
-    const [{ length }] = this.#waiting.splice(index, 1) as [WaitingSend]
-    this.#waitingBytes -= length
-    this.bytesAccepted -= length
-    this.#later(() => request.onSent(Errno.ECANCELED, 0))
+    const [send] = this.#waiting.splice(index, 1) as [Send]
+    this.#waitingBytes -= send.length
+    this.bytesAccepted -= send.length
+    this.#later(() => this.#fail(send, Errno.ECANCELED))
   }
 
   /** See Channel.shutdown. */
   shutdown(request: ShutdownRequest): number {
     // After a send that was cut short a FIN would say that nothing is missing.
-    if (this.#isShutdown || this.#isClosed || this.#poison !== 0) return Errno.ENOTCONN
-    this.#isShutdown = true
-    this.#shutdown = request
-    // The kernel has a send of which only the news is still to come.
-    const isOut = this.#isOut && this.#waiting.length === 0
-    if (this.#request === null || isOut) this.#startShutdown()
+    if (this.#shutdown.state !== 'none' || this.#isClosed || this.#failedWith !== 0)
+      return Errno.ENOTCONN
+    this.#shutdown = { state: 'waiting', request }
+    if (this.#inFlight.length === 0) this.#startShutdown(request)
     return 0
   }
 
-  /**
-   * There is no time to wait for completions: offers the kernel what waits (W6). What it takes has been sent; the rest
-   * goes on waiting.
-   */
-  flush(): void {
-    if (this.#waiting.length === 0 || this.#poison !== 0) return
-    const bytes = Buffer.concat(this.#waiting.map((waiting) => this.#bytesOf(waiting)))
-    if (bytes.length === 0) return
-    let taken = this.#driver.native.offer(this.#id, bytes)
-    while (taken > 0) {
-      const next = this.#waiting[0]!
-      this.#waitingBytes -= Math.min(taken, next.length)
-      if (taken < next.length) {
-        // Cut short: its end can only be a failure, and nothing may follow it (W5).
-        this.#poison = Errno.ECANCELED
-        const { request } = this.#waiting.shift()!
-        const part = taken
-        this.#later(() => request.onSent(Errno.ECANCELED, part))
-        return
-      }
-      taken -= next.length
-      this.#waiting.shift()
-      this.#later(() => next.request.onSent(0, next.length))
+  #startShutdown(request: ShutdownRequest): void {
+    this.#shutdown = { state: 'inFlight', request }
+    const complete = (result: number): void => {
+      this.#shutdown = { state: 'done' }
+      this.#onIdle()
+      request.onShutdown(result)
     }
+    this.#driver.start({ complete }, Op.shutdown, this.#id)
   }
 
-  #bytesOf(waiting: WaitingSend): Uint8Array {
-    if ('bytes' in waiting) return waiting.bytes
-    return this.#driver.arena.bytes.subarray(waiting.block, waiting.block + waiting.length)
+  /**
+   * There is no time to wait for completions: offers the kernel what waits (W6). What it takes has been sent; the rest goes on
+   * waiting.
+   */
+  flush(): void {
+    if (this.#failedWith !== 0) return
+    while (this.#waiting.length > 0) {
+      const send = this.#waiting[0]!
+      if (send.block !== null) {
+        const bytes = send.block.bytes.subarray(send.taken, send.length)
+        const taken = this.#driver.native.offer(this.#id, bytes)
+        if (taken <= 0) return
+        send.taken += taken
+        this.#waitingBytes -= taken
+        if (send.taken < send.length) return
+      }
+      this.#waiting.shift()
+      this.#later(() => this.#end(send))
+    }
   }
 
   /** The channel is closing: nothing is accepted any more. The driver ends the operation. */
@@ -264,156 +237,87 @@ export class SendSide {
 
   /** The channel is closed: ends what never started. True when there was something. */
   abandon(): boolean {
-    if (this.#waiting.length > 0 || this.#shutdown !== null) this.#failWaiting(Errno.ECANCELED)
+    this.#failWaiting(Errno.ECANCELED)
     return this.#putOff > 0
   }
 
-  /** Takes the completion of the send operation. True when the request was told. */
-  complete(result: number, extra: number): boolean {
-    const request = this.#request
-    if (request === null || !this.#operation.complete(false)) {
-      this.#driver.stray()
-      return false
+  /** Takes the completion of the send operation. */
+  complete(result: number, _more: boolean, extra: number): void {
+    const sends = this.#inFlight
+    this.#inFlight = none
+    let taken = result >= 0 ? result : extra
+    let again = sends.length
+    for (let i = 0; i < sends.length; i++) {
+      const send = sends[i]!
+      const part = Math.min(taken, send.length - send.taken)
+      taken -= part
+      send.taken += part
+      if (send.taken === send.length) continue
+      // Another one in this operation was cancelled: this one goes on, and those behind it.
+      if (result === Errno.ECANCELED && !send.isCancelled && !this.#isClosed) {
+        again = Math.min(again, i)
+        continue
+      }
+      send.status = result < 0 ? result : Errno.EPIPE
+      // A send of which nothing was taken can be missing; of one that was cut short nothing may follow (W5).
+      const isUntouched = result === Errno.ECANCELED && send.taken === 0
+      if (!isUntouched && this.#failedWith === 0) this.#failedWith = send.status
     }
-    // A count other than the one asked for would be a defect of the driver; it must not pass for success.
-    const status = result === this.#length ? 0 : result < 0 ? result : Errno.EPIPE
-    const taken = this.#takenBefore + (result >= 0 ? result : extra)
-    if (this.#block >= 0) this.#driver.arena.release(this.#block)
-    this.#block = -1
-    this.#request = null
-    const isUntouched = status === Errno.ECANCELED && taken === 0
-    if (status < 0 && !isUntouched && this.#poison === 0) this.#poison = status
-    // Before the request is told: it may throw, and what waits must go on.
-    if (this.#waiting.length > 0 || this.#shutdown !== null) this.#advance()
-    request.onSent(status, taken)
-    return true
+    const ended = again < sends.length ? this.#requeue(sends, again) : sends
+    // Before the requests are told: one may throw, and what waits must go on.
+    this.#advance()
+    try {
+      this.#tell(ended)
+    } finally {
+      this.#onIdle()
+    }
   }
 
-  /** Takes the completion of the shutdown. True when the request was told. */
-  completeShutdown(status: number): boolean {
-    const request = this.#shutdown
-    if (request === null || this.#request !== null) {
-      this.#driver.stray()
-      return false
+  /** Puts what has not ended back before what waits. The others. */
+  #requeue(sends: readonly Send[], from: number): Send[] {
+    const goesOn = (send: Send, i: number): boolean => i >= from && send.status === 0
+    const again = sends.filter(goesOn)
+    this.#waiting.unshift(...again)
+    for (const send of again) this.#waitingBytes += send.length - send.taken
+    return sends.filter((send, i) => !goesOn(send, i))
+  }
+
+  /** Each is told, whatever those before it throw. */
+  #tell(sends: readonly Send[]): void {
+    for (let i = 0; i < sends.length; i++) {
+      try {
+        this.#end(sends[i]!)
+      } catch (error) {
+        const rest = sends.slice(i + 1)
+        if (rest.length > 0) this.#later(() => this.#tell(rest))
+        throw error
+      }
     }
-    this.#shutdown = null
-    request.onShutdown(status)
-    return true
+  }
+
+  #fail(send: Send, status: number): void {
+    send.status = status
+    this.#end(send)
+  }
+
+  /** Releases what a send has used and tells of its end. */
+  #end(send: Send): void {
+    if (send.isCopy) this.#driver.blocks.release(send.block!)
+    send.request.onSent(send.status, send.taken)
   }
 
   #refusal(): number {
-    if (this.#poison !== 0) return this.#poison
+    if (this.#failedWith !== 0) return this.#failedWith
     if (this.#isClosed) return Errno.EBADF
-    return this.#isShutdown ? Errno.EPIPE : 0
-  }
-
-  /** A block to copy `length` bytes to, or -1 when another way has to be taken. */
-  #blockFor(length: number): number {
-    const max = this.#driver.isGathering ? Arena.blockBytesMax : copyBytesMax
-    if (length <= 0 || length > max) return -1
-    if (this.#request !== null || this.#refusal() !== 0) return -1
-    return this.#driver.arena.allocate(length)
-  }
-
-  #wait(waiting: WaitingSend): number {
-    this.#waiting.push(waiting)
-    this.#waitingBytes += waiting.length
-    this.bytesAccepted += waiting.length
-    return Sent.pending
-  }
-
-  #sendNothing(request: SendRequest, mayFinish: boolean): number {
-    if (mayFinish) return Sent.done
-    return this.#tellLater(request, 0)
-  }
-
-  #sendBlock(block: number, length: number, request: SendRequest): number {
-    if (this.#driver.isGathering) return this.#queueSend(block, length, request, block)
-    const taken = this.#driver.native.sendBlock(this.#id, block, length)
-    if (taken < 0 || taken === length) this.#driver.arena.release(block)
-    return this.#sent(taken, length, block, request, true)
-  }
-
-  /** Sends from the arena, with what else is commanded by then. `release`: the block to release at its end, or -1. */
-  #queueSend(block: number, length: number, request: SendRequest, release: number): number {
-    this.bytesAccepted += length
-    this.#start(request, length, release, 0)
-    this.#driver.queue(Op.send, this.#id, block, length)
-    return Sent.pending
-  }
-
-  /** The kernel has been offered `length` bytes, and has taken the first `taken` of them. */
-  #sent(
-    taken: number,
-    length: number,
-    block: number,
-    request: SendRequest,
-    mayFinish: boolean,
-  ): number {
-    if (taken < 0) {
-      // The native side refuses with ENOBUFS before the first byte; after any other error nothing may follow (W5).
-      if (taken !== Errno.ENOBUFS) this.#poison = taken
-      return taken
-    }
-    this.bytesAccepted += length
-    if (taken < length) {
-      this.#start(request, length - taken, block, taken)
-      return Sent.pending
-    }
-    if (mayFinish) return Sent.done
-    return this.#tellLater(request, taken)
-  }
-
-  /** The kernel has all of the send, and its request must not be told inside this call. */
-  #tellLater(request: SendRequest, taken: number): number {
-    this.#start(request, 0, -1, taken)
-    this.#isOut = true
-    this.#later(() => {
-      if (this.#request !== request) return
-      this.#isOut = false
-      this.complete(0, 0)
-    })
-    return Sent.pending
-  }
-
-  #start(request: SendRequest, length: number, block: number, takenBefore: number): void {
-    this.#operation.submit()
-    this.#request = request
-    this.#length = length
-    this.#block = block
-    this.#takenBefore = takenBefore
+    return this.#shutdown.state === 'none' ? 0 : Errno.EPIPE
   }
 
   /** After a send has ended: starts the next one, or the shutdown, or fails what waited. */
   #advance(): void {
-    if (this.#poison !== 0) {
-      this.#failWaiting(this.#poison)
-      return
-    }
-    if (this.#isClosed) return
-    const next = this.#waiting.shift()
-    if (next === undefined) {
-      this.#startShutdown()
-      return
-    }
-    this.#waitingBytes -= next.length
-    this.bytesAccepted -= next.length
-    const answer =
-      'bytes' in next
-        ? this.#accept(next.bytes, next.request, false)
-        : this.#acceptOwned(next.block, next.length, next.request)
-    if (answer < 0) {
-      // It was accepted: it cannot be refused any more, only fail.
-      this.#poison = answer
-      this.#later(() => next.request.onSent(answer, 0))
-      this.#failWaiting(answer)
-    }
-  }
-
-  #startShutdown(): void {
-    if (this.#isShuttingDown) return
-    this.#isShuttingDown = true
-    this.#driver.queue(Op.shutdown, this.#id, 0, 0)
+    if (this.#failedWith !== 0) this.#failWaiting(this.#failedWith)
+    else if (this.#isClosed) return
+    else if (this.#waiting.length > 0) this.#start()
+    else if (this.#shutdown.state === 'waiting') this.#startShutdown(this.#shutdown.request)
   }
 
   #later(callback: () => void): void {
@@ -428,21 +332,15 @@ export class SendSide {
     })
   }
 
-  /** Every waiting callback gets the error, once, each in its own turn so that one that throws stops no other. */
+  /** Every waiting request gets the error, once, each in its own turn so that one that throws stops no other. */
   #failWaiting(status: number): void {
     const waiting = this.#waiting
     const shutdown = this.#shutdown
     this.#waiting = []
     this.#waitingBytes = 0
-    this.#shutdown = null
-    for (const { request } of waiting) this.#later(() => request.onSent(status, 0))
-    if (shutdown !== null) this.#later(() => shutdown.onShutdown(status))
+    for (const send of waiting) this.#later(() => this.#fail(send, status))
+    if (shutdown.state !== 'waiting') return
+    this.#shutdown = { state: 'done' }
+    this.#later(() => shutdown.request.onShutdown(status))
   }
-}
-
-/** Bytes of the encoded text, or -1 when it is long or in an encoding that is not written to the arena directly. */
-function encodedLength(text: string, encoding: BufferEncoding): number {
-  if (text.length > copyBytesMax) return -1
-  if (encoding === 'latin1') return text.length
-  return encoding === 'utf8' || encoding === 'utf-8' ? Buffer.byteLength(text) : -1
 }

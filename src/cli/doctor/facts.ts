@@ -8,6 +8,7 @@ import { release } from 'node:os'
 import { loadBinding } from '../../core/binding'
 import type { Binding, Probe } from '../../core/binding'
 import { Driver } from '../../core/driver'
+import type { DriverStats } from '../../core/driver'
 import type { SystemError } from '../../core/errors'
 import { selectDriver } from '../../core/select'
 import type { DriverName, Selection } from '../../core/select'
@@ -55,6 +56,7 @@ export function collectFacts(): Facts {
   const wish = process.env.URING_NET_DRIVER ?? 'auto'
   const active = attempt(loadActive)
   const core = choiceOf(active)
+  const used = active.value?.stats
   const driver = choiceOf(attempt(loadPresented))
   // Not a second ring beside the first: both may not fit into the limit.
   const free =
@@ -62,7 +64,7 @@ export function collectFacts(): Facts {
   const addon = attempt(loadAddon)
   // Of before the ring: under a tight limit a probe beside it would fail.
   const probe = free.value?.probe ?? addon.value?.probe()
-  const ring = ringOf(free.value) ?? (addon.value && probe && tryRing(addon.value, probe))
+  const ring = ringOf(active.value) ?? (addon.value && probe && tryRing(addon.value, probe))
   const status = read('/proc/self/status') ?? ''
   const limits = read('/proc/self/limits') ?? ''
   const group = parseNumber(read('/proc/sys/kernel/io_uring_group'))
@@ -81,7 +83,7 @@ export function collectFacts(): Facts {
     addon: addon.value ? { ok: true } : { ok: false, ...describe(addon.error) },
     probe,
     ring,
-    used: active.value?.driver?.native.stats().features ?? [],
+    used: used?.features ?? [],
     memlock: parseLimits(limits, 'Max locked memory'),
     nofile: parseLimits(limits, 'Max open files'),
     seccomp: parseSeccomp(status),
@@ -104,9 +106,15 @@ function attempt<Value>(get: () => Value): Attempt<Value> {
 
 // Both throw when they are loaded and a forced driver cannot run, which is a fact, not the end of the doctor.
 
-function loadActive(): Selection {
+/** The choice once its driver has been made, and what that counts. */
+type Active = Selection & { stats: Partial<DriverStats> }
+
+function loadActive(): Active {
   // eslint-disable-next-line @typescript-eslint/no-require-imports -- throws at import, see above
-  return (require('../../core/active') as typeof import('../../core/active')).active
+  const { driver, activeSelection } =
+    require('../../core/active') as typeof import('../../core/active')
+  const stats = driver.stats()
+  return { ...activeSelection(), stats }
 }
 
 function loadPresented(): { name: DriverName; reason: string } {
@@ -135,9 +143,9 @@ function withoutPrefix(message: string): string {
   return message.replaceAll('uring-net: ', '')
 }
 
-function ringOf(selection: Selection | undefined): Ring | undefined {
-  if (selection?.name !== 'uring' || selection.driver === undefined) return undefined
-  const { submissionEntries, completionEntries } = selection.driver.native.stats()
+function ringOf(active: Active | undefined): Ring | undefined {
+  const { submissionEntries, completionEntries } = active?.stats ?? {}
+  if (active?.name !== 'uring' || !submissionEntries || !completionEntries) return undefined
   return { ok: true, submissionEntries, completionEntries }
 }
 

@@ -1,0 +1,177 @@
+// Endpoints and operations: what is open, what is in flight on it, and the memory that an operation
+// needs until its last completion. Makes no system call.
+#pragma once
+
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "contract.h"
+
+namespace uring_net {
+
+// At most one operation of each kind is in flight on an endpoint.
+enum Kind : uint8_t { kReceiveKind, kSendKind, kAcceptKind, kConnectKind, kKinds };
+
+enum class OpState : uint8_t {
+  kFree,
+  kInFlight,    // started, last completion not seen
+  kCancelling,  // the same, and we asked the kernel to end it
+};
+
+struct Endpoint;
+
+// Its memory, and all that it points to, is the kernel's while it is in flight.
+struct Operation {
+  int32_t token = 0;
+  int32_t opcode = 0;
+  OpState state = OpState::kFree;
+  // Tells the uses of one token apart in what the kernel says late.
+  uint16_t generation = 0;
+  Kind kind = kReceiveKind;
+  Endpoint* endpoint = nullptr;
+  // What is to be moved; from `first` on, of which nothing has been moved yet.
+  std::vector<iovec> pieces;
+  size_t first = 0;
+  uint32_t length = 0;
+  uint32_t done = 0;
+  // Of these, what the kernel was last asked to move.
+  uint32_t asked = 0;
+  // Bytes that end a receive into memory.
+  uint32_t minimum = 0;
+  msghdr message = {};
+
+  bool active() const { return state == OpState::kInFlight; }
+  // `bytes` more have been moved.
+  void Advance(uint32_t bytes) {
+    done += bytes;
+    URING_CHECK(done <= length);
+    while (bytes > 0) {
+      iovec& piece = pieces[first];
+      const size_t part = bytes < piece.iov_len ? bytes : piece.iov_len;
+      piece = {static_cast<uint8_t*>(piece.iov_base) + part, piece.iov_len - part};
+      bytes -= static_cast<uint32_t>(part);
+      if (piece.iov_len == 0) ++first;
+    }
+  }
+};
+
+struct Endpoint {
+  int32_t id = 0;
+  int fd = -1;
+  int family = 0;
+  bool listening = false;
+  // Close was asked for; operations are still ending. Its token.
+  bool closing = false;
+  int32_t close_token = 0;
+  // close(2) shall reset the connection.
+  bool reset = false;
+  // A send has met the connection's reset, and taken the error with it.
+  bool reset_taken = false;
+  Operation* operations[kKinds] = {};
+  uint8_t in_flight = 0;
+  // Receives that brought bytes.
+  uint32_t receives = 0;
+  // Path of a bound Unix socket, unlinked on close.
+  std::string path;
+
+  // Used by the epoll backend only.
+  bool watched = false;
+  bool readable = false;
+  bool writable = false;
+  bool read_to_end = false;  // a short read does not mean that the socket is empty
+  bool listed = false;
+};
+
+// Endpoints never move. A freed place waits for others before it is used again, so that a stale id
+// stays stale for long.
+class EndpointTable {
+ public:
+  explicit EndpointTable(uint32_t max) : max_(max) {}
+
+  // Null when `max` endpoints exist.
+  Endpoint* Add(int fd, int family) {
+    uint32_t index;
+    if (free_.size() > kReuseDelay || (places_.size() == max_ && !free_.empty())) {
+      index = free_.front();
+      free_.pop_front();
+    } else if (places_.size() < max_) {
+      index = static_cast<uint32_t>(places_.size());
+      places_.push_back(std::make_unique<Endpoint>());
+      generations_.push_back(0);
+    } else {
+      return nullptr;
+    }
+    const uint32_t generation = generations_[index] = generations_[index] % kGenerationMax + 1;
+    Endpoint& endpoint = *places_[index];
+    endpoint.id = static_cast<int32_t>(generation << kSlotBits | index);
+    endpoint.fd = fd;
+    endpoint.family = family;
+    ++count_;
+    return &endpoint;
+  }
+
+  void Remove(Endpoint& endpoint) {
+    URING_CHECK(endpoint.in_flight == 0);
+    free_.push_back(static_cast<uint32_t>(endpoint.id) & kIndexMask);
+    endpoint = Endpoint();
+    --count_;
+  }
+
+  // Null for every id that is not that of an endpoint.
+  Endpoint* Find(int32_t id) {
+    const uint32_t index = static_cast<uint32_t>(id) & kIndexMask;
+    if (id <= 0 || index >= places_.size()) return nullptr;
+    return places_[index]->id == id ? places_[index].get() : nullptr;
+  }
+
+  template <typename Visit>
+  void ForEach(Visit visit) {
+    for (const auto& place : places_) {
+      if (place->id != 0) visit(*place);
+    }
+  }
+
+  uint32_t count() const { return count_; }
+  bool full() const { return count_ >= max_; }
+
+ private:
+  static constexpr uint32_t kIndexMask = (1u << kSlotBits) - 1;
+  static constexpr uint32_t kReuseDelay = 64;
+
+  const uint32_t max_;
+  uint32_t count_ = 0;
+  std::vector<std::unique_ptr<Endpoint>> places_;
+  std::vector<uint16_t> generations_;
+  std::deque<uint32_t> free_;
+};
+
+// Operations by the token that JavaScript gives them; they never move.
+class OperationTable {
+ public:
+  // Null for a token out of range.
+  Operation* At(int32_t token) {
+    if (token <= 0 || token > kTokenMax) return nullptr;
+    const auto index = static_cast<size_t>(token);
+    while (index >= operations_.size()) operations_.push_back(std::make_unique<Operation>());
+    return operations_[index].get();
+  }
+
+  template <typename Visit>
+  void ForEach(Visit visit) {
+    for (const auto& operation : operations_) {
+      if (operation->state != OpState::kFree) visit(*operation);
+    }
+  }
+
+ private:
+  static constexpr int32_t kTokenMax = 1 << 22;
+  std::vector<std::unique_ptr<Operation>> operations_;
+};
+
+}  // namespace uring_net

@@ -1,0 +1,143 @@
+/**
+ * The blocks of one driver. Owns those that nobody uses, up to a bound, and the buffers that receives pick from: blocks of
+ * one size that the kernel has, as many as the load has shown to be needed.
+ */
+import { Op } from './binding'
+import type { NativeDriver } from './binding'
+import { Block } from './block'
+
+/** Sizes of blocks that are kept for sends, in bytes; what is larger gets a block of its own. */
+const sendSizes = [4096, 65536] as const
+
+/** Unused blocks of one size that are kept. */
+const keptMax = 256
+
+/** Of a receive. As much as libuv reads at a time. */
+const receiveBytes = 65536
+
+/** Buffers that are provided at first. */
+const providedFirst = 16
+
+/** Indices below this may be provided to the kernel. */
+const receiveIndexEnd = 65536
+
+/** Blocks for receives: those that are provided, and those that are lent to readers. 512 MB in all. */
+const receiveBlocksMax = 8192
+
+type Queue = (opcode: number, token: number, id: number, a: number) => void
+
+export class Blocks {
+  readonly #native: NativeDriver
+  readonly #queue: Queue
+  readonly #providedMax: number
+  /** By index. */
+  readonly #receive: (Block | undefined)[] = []
+  readonly #unusedReceive: Block[] = []
+  readonly #freeReceive: number[] = []
+  #receiveCount = 0
+  #provided = 0
+  /** How many are to be provided. */
+  #wanted = 0
+  #starved: (() => void)[] = []
+
+  readonly #unusedSend = new Map<number, Block[]>(sendSizes.map((size) => [size, []]))
+  readonly #freeSend: number[] = []
+  #nextSend = receiveIndexEnd
+
+  constructor(native: NativeDriver, queue: Queue, providedMax: number) {
+    this.#native = native
+    this.#queue = queue
+    this.#providedMax = providedMax
+  }
+
+  // --- for sends ----------------------------------------------------------------------------------
+
+  /** A block of at least `length` bytes that is the caller's. */
+  acquire(length: number): Block {
+    const size = sendSizes.find((candidate) => length <= candidate) ?? length
+    return this.#unusedSend.get(size)?.pop() ?? this.create(size)
+  }
+
+  /** Takes back a block that acquire gave. */
+  release(block: Block): void {
+    const unused = this.#unusedSend.get(block.size)
+    if (unused !== undefined && unused.length < keptMax) unused.push(block)
+    else this.destroy(block)
+  }
+
+  /** A block of that size for whoever keeps blocks of their own. */
+  create(size: number): Block {
+    return new Block(this.#native, this.#freeSend.pop() ?? this.#nextSend++, size)
+  }
+
+  /** A block that create gave is not used any more. */
+  destroy(block: Block): void {
+    this.#freeSend.push(block.index)
+  }
+
+  // --- for receives -------------------------------------------------------------------------------
+
+  /** A receive is about to start. */
+  prepare(): void {
+    if (this.#wanted === 0) this.#want(Math.min(providedFirst, this.#providedMax))
+  }
+
+  /** The kernel has filled the block with this index: it is the caller's. */
+  takeReceived(index: number): Block {
+    const block = this.#receive[index]!
+    this.#provided--
+    // Those that readers hold are not waited for.
+    if (this.#provided < this.#wanted / 2) this.#provideOne()
+    return block
+  }
+
+  /** Takes back a block that takeReceived gave. */
+  releaseReceived(block: Block): void {
+    if (this.#provided < this.#wanted) {
+      this.#provide(block)
+    } else if (this.#unusedReceive.length < keptMax) {
+      this.#unusedReceive.push(block)
+    } else {
+      this.#receive[block.index] = undefined
+      this.#freeReceive.push(block.index)
+      this.#receiveCount--
+    }
+    if (this.#starved.length > 0) this.#feed()
+  }
+
+  /** No buffer was left for a receive: calls back when there is one. */
+  whenProvided(callback: () => void): void {
+    this.#starved.push(callback)
+    // More were wanted at one time than there were.
+    this.#want(Math.min(this.#wanted * 2, this.#providedMax))
+    if (this.#provided > 0) this.#feed()
+  }
+
+  #feed(): void {
+    const starved = this.#starved
+    this.#starved = []
+    for (const callback of starved) callback()
+  }
+
+  #want(count: number): void {
+    this.#wanted = count
+    while (this.#provided < this.#wanted && this.#provideOne());
+  }
+
+  #provideOne(): boolean {
+    let block = this.#unusedReceive.pop()
+    if (block === undefined) {
+      if (this.#receiveCount === receiveBlocksMax) return false
+      block = new Block(this.#native, this.#freeReceive.pop() ?? this.#receiveCount, receiveBytes)
+      this.#receiveCount++
+      this.#receive[block.index] = block
+    }
+    this.#provide(block)
+    return true
+  }
+
+  #provide(block: Block): void {
+    this.#provided++
+    this.#queue(Op.provide, 0, 0, block.index)
+  }
+}
