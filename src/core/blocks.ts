@@ -91,6 +91,22 @@ export class Blocks {
     return block
   }
 
+  /** A block for received bytes that no receive has filled: it is the caller's, as one that takeReceived gave. */
+  spare(): Block {
+    return this.#unusedReceive.pop() ?? this.#createReceive()
+  }
+
+  #createReceive(): Block {
+    const block = new Block(
+      this.#native,
+      this.#freeReceive.pop() ?? this.#receiveCount,
+      receiveBytes,
+    )
+    this.#receiveCount++
+    this.#receive[block.index] = block
+    return block
+  }
+
   /** Takes back a block that takeReceived gave. */
   releaseReceived(block: Block): void {
     if (this.#provided < this.#wanted) {
@@ -125,14 +141,8 @@ export class Blocks {
   }
 
   #provideOne(): boolean {
-    let block = this.#unusedReceive.pop()
-    if (block === undefined) {
-      if (this.#receiveCount === receiveBlocksMax) return false
-      block = new Block(this.#native, this.#freeReceive.pop() ?? this.#receiveCount, receiveBytes)
-      this.#receiveCount++
-      this.#receive[block.index] = block
-    }
-    this.#provide(block)
+    if (this.#unusedReceive.length === 0 && this.#receiveCount >= receiveBlocksMax) return false
+    this.#provide(this.spare())
     return true
   }
 

@@ -10,14 +10,14 @@ import { copyOf } from './copy'
 import type { Driver, Flushable } from './driver'
 import { Errno, invariant } from './errors'
 import { ReceiveSide } from './receive-side'
-import type { ChannelHandler } from './receive-side'
+import type { ChannelHandler, OnReceived } from './receive-side'
 import { SendSide, encoded } from './send-side'
-import type { SendEntry, SendRequest, ShutdownRequest } from './send-side'
+import type { SendEntry, SendPart, SendRequest, ShutdownRequest } from './send-side'
 
 export type { SocketName } from './binding'
 export type { ChannelHandler } from './receive-side'
 export { encoded } from './send-side'
-export type { SendEntry, SendRequest, ShutdownRequest } from './send-side'
+export type { SendEntry, SendPart, SendRequest, ShutdownRequest } from './send-side'
 
 /** For sends whose end interests nobody. */
 const ignored: SendRequest = { onSent() {} }
@@ -91,6 +91,20 @@ export class Channel implements Flushable {
     this.#updateAlive()
   }
 
+  /**
+   * Receives into the first `length` bytes of a block that the caller lends, while nobody is reading: what was kept first.
+   * onReceived follows once, see ReceiveSide.into.
+   */
+  receiveInto(block: Block, length: number, minimum: number, onReceived: OnReceived): void {
+    this.#receive.into(block, length, minimum, onReceived)
+    this.#updateAlive()
+  }
+
+  /** Asks that receiveInto end. */
+  cancelReceiveInto(): void {
+    this.#receive.cancelInto()
+  }
+
   /** Gives back a block that onBlock brought: it is delivered first after the next readStart (R1). */
   keep(block: Block, length: number): void {
     this.#receive.keep(block, length)
@@ -153,6 +167,16 @@ export class Channel implements Flushable {
   /** Accepts the first `length` bytes of a block that the caller lends: it is the kernel's until onSent. See send. */
   sendBlock(block: Block, length: number, request: SendRequest): number {
     return this.#sending(this.#send.sendBlock(block, length, request))
+  }
+
+  /** A copy of bytes, as a part for sendAll. */
+  copy(bytes: Uint8Array): { block: Block; length: number } {
+    return this.#send.copy(bytes)
+  }
+
+  /** Accepts several parts as one send: they go out together, as far as one operation can take them. See send. */
+  sendAll(parts: readonly SendPart[], request: SendRequest): number {
+    return this.#sending(this.#send.sendAll(parts, request))
   }
 
   /**

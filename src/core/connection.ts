@@ -4,6 +4,7 @@
  */
 import { SocketOption } from './binding'
 import type { SocketName } from './binding'
+import type { Block } from './block'
 import { requireValid, watch } from './cancellation'
 import type { Cancellable } from './cancellation'
 import type { Channel, SendRequest } from './channel'
@@ -14,10 +15,20 @@ import type { SystemError } from './errors'
 import { Lease } from './lease'
 import { Receiving } from './receiving'
 
+/** What can be sent. */
+export type Sendable = Lease | ArrayBufferView
+
+export interface ReceiveOptions extends Cancellable {
+  /** Memory for the bytes: a lease of a Pool or of a receive before. */
+  into?: Lease | undefined
+  /** Bytes to wait for, at most what `into` can hold. Default 1. */
+  minimum?: number | undefined
+}
+
 /** Sends that may wait on one connection; more are refused with ENOBUFS, nothing of them taken. */
 const waitingSendsMax = 1024
 
-const noOptions: Cancellable = {}
+const noOptions: ReceiveOptions = {}
 
 const abandoned = new FinalizationRegistry<Channel>((channel) => {
   if (!channel.isClosing) channel.close(false, () => {})
@@ -42,12 +53,18 @@ export class Connection {
    * on. Null at the end of the stream. Rejects with the system error when receiving failed, with the signal's reason or
    * ETIMEDOUT when cancelled: bytes that arrive later are kept for the next receive (R1). One at a time:
    * ERR_URING_RECEIVE_PENDING. While 16 leases of this connection exist it waits for one to come back.
+   *
+   * With `into` the bytes are put into that lease, which is the kernel's until then; with `minimum` it waits for so many, or for
+   * the end of the stream (recv(2), MSG_WAITALL). When it is cancelled, what had come is the next receive's.
    */
-  receive(options: Cancellable = noOptions): Promise<Lease | null> {
+  receive(options: ReceiveOptions = noOptions): Promise<Lease | null> {
     try {
       this.#requireOpen()
       requireValid(options)
+      const { into, minimum = 1 } = options
+      if (into !== undefined) requireRoom(into, minimum)
       this.#requireNoReceiver()
+      if (into !== undefined) return this.#receiving.into(into, minimum, options)
       return this.#receiving.next(options, this)
     } catch (error) {
       return Promise.reject(error as Error)
@@ -81,25 +98,22 @@ export class Connection {
    * Sends all of a lease's bytes without copying them, or a copy of the bytes of any ArrayBufferView. Throws
    * ERR_INVALID_ARG_TYPE for anything else. Never rejects for what the network does: the completion carries the error, how
    * many bytes were taken, and the buffer in either case. Sends leave in the order of the calls. A lease is unusable until
-   * then. A send that is cancelled before the kernel has taken a byte of it is left out, and later ones are sent; after one
+   * then. Several, in an array, are sent as one, by one operation as far as it can take them. A send that is cancelled before the kernel has taken a byte of it is left out, and later ones are sent; after one
    * that was cut short nothing is.
    */
-  send<Bytes extends Lease | ArrayBufferView>(
+  send<Bytes extends Sendable | readonly Sendable[]>(
     bytes: Bytes,
     options: Cancellable = noOptions,
   ): Promise<Completion<Bytes>> {
     try {
       this.#requireOpen()
-      const lease = Lease.isLease(bytes) ? bytes : null
-      const view = lease === null ? viewOf(bytes) : null
+      const parts = partsOf(bytes)
       requireValid(options)
       return new Promise((resolve) => {
-        const sending = new Sending(bytes, lease, resolve)
-        if (this.channel.waitingSends >= waitingSendsMax) return sending.refuse(Errno.ENOBUFS)
-        const status =
-          lease === null
-            ? this.channel.send(view!, sending)
-            : this.channel.sendBlock(lease.lend(this.channel.driver.native), lease.length, sending)
+        const sending = new Sending(bytes, parts, resolve)
+        if (this.channel.waitingSends + parts.length > waitingSendsMax)
+          return sending.refuse(Errno.ENOBUFS)
+        const status = sending.start(this.channel)
         if (status < 0) sending.onSent(status, 0)
         else sending.watch(options, this.channel)
       })
@@ -214,22 +228,61 @@ export class Connection {
 }
 
 /** A send whose completion resolves a promise. */
-class Sending<Bytes extends Lease | ArrayBufferView> implements SendRequest {
+class Sending<Bytes> implements SendRequest {
   readonly #bytes: Bytes
-  readonly #lease: Lease | null
+  readonly #parts: readonly Sendable[]
   readonly #resolve: (completion: Completion<Bytes>) => void
+  /** Leases among the parts that are lent. */
+  #lent = 0
   #unwatch: (() => void) | undefined
   /** The deadline that was over. A signal's reason is no system error: its completion says ECANCELED. */
   #deadline: SystemError | undefined
 
   constructor(
     bytes: Bytes,
-    lease: Lease | null,
+    parts: readonly Sendable[],
     resolve: (completion: Completion<Bytes>) => void,
   ) {
     this.#bytes = bytes
-    this.#lease = lease
+    this.#parts = parts
     this.#resolve = resolve
+  }
+
+  /** As Channel.send. Throws for a lease that cannot be lent; then none is. */
+  start(channel: Channel): number {
+    const [only] = this.#parts
+    if (this.#parts.length === 1 && only !== undefined) {
+      return Lease.isLease(only)
+        ? channel.sendBlock(this.#lend(only, channel), only.length, this)
+        : channel.send(viewOf(only), this)
+    }
+    try {
+      const leases = this.#parts.map((part) => Lease.isLease(part) && this.#lend(part, channel))
+      const parts = this.#parts.map((part, i) => {
+        const block = leases[i]
+        if (block) return { block, length: (part as Lease).length, isCopy: false }
+        return { ...channel.copy(viewOf(part)), isCopy: true }
+      })
+      return channel.sendAll(parts, this)
+    } catch (error) {
+      this.#giveBack()
+      throw error
+    }
+  }
+
+  #lend(lease: Lease, { driver }: Channel): Block {
+    const block = lease.lend(driver.native)
+    this.#lent++
+    return block
+  }
+
+  #giveBack(): void {
+    for (let i = 0; this.#lent > 0; i++) {
+      const part = this.#parts[i]
+      if (!Lease.isLease(part)) continue
+      this.#lent--
+      part.giveBack()
+    }
   }
 
   watch(options: Cancellable, channel: Channel): void {
@@ -247,12 +300,31 @@ class Sending<Bytes extends Lease | ArrayBufferView> implements SendRequest {
 
   onSent(status: number, taken: number): void {
     this.#unwatch?.()
-    this.#lease?.giveBack()
+    this.#giveBack()
     const buffer = this.#bytes
     if (status === 0) return this.#resolve({ ok: true, result: taken, buffer })
     const isDeadline = status === Errno.ECANCELED && this.#deadline !== undefined
     const error = isDeadline ? this.#deadline! : systemError(status, 'write')
     this.#resolve({ ok: false, error, result: taken, buffer })
+  }
+}
+
+/** What is to be sent, one after the other; throws for anything else. */
+function partsOf(bytes: unknown): readonly Sendable[] {
+  if (!Array.isArray(bytes)) {
+    if (!Lease.isLease(bytes)) viewOf(bytes)
+    return [bytes as Sendable]
+  }
+  const parts = [...(bytes as unknown[])]
+  if (parts.length === 0) throw outOfRange('send() takes at least one buffer')
+  for (const part of parts) if (!Lease.isLease(part)) viewOf(part)
+  return parts as Sendable[]
+}
+
+function requireRoom(into: unknown, minimum: number): void {
+  if (!Lease.isLease(into)) throw invalidArgument('into', 'a Lease', into)
+  if (!Number.isInteger(minimum) || minimum < 1 || minimum > into.capacity) {
+    throw outOfRange(`minimum is 1 to the ${into.capacity} bytes of the lease. Received ${minimum}`)
   }
 }
 

@@ -7,7 +7,7 @@
 import { Op } from './binding'
 import type { Block } from './block'
 import type { Completer, Driver } from './driver'
-import { Errno } from './errors'
+import { Errno, invariant } from './errors'
 
 /** Takes what arrives on a channel. */
 export interface ChannelHandler {
@@ -21,8 +21,26 @@ export interface ChannelHandler {
   onFlush?(): void
 }
 
+/**
+ * How a receive into memory has ended: `bytes` are there. `status` is 0; -errno when it failed or was cancelled, and then
+ * `bytes` is 0: what had come is kept for the next reader (R1).
+ */
+export type OnReceived = (status: number, bytes: number) => void
+
 /** What arrived while nobody was reading: bytes, or the end of the stream (0), or an error (-errno). */
 type Held = { block: Block; length: number } | number
+
+/** A receive into memory of the caller's choice. */
+interface Into {
+  readonly block: Block
+  readonly length: number
+  readonly minimum: number
+  readonly onReceived: OnReceived
+  bytes: number
+  /** Of its operation; 0 while it has none. */
+  token: number
+  isCancelled: boolean
+}
 
 type Receive =
   | { state: 'none' }
@@ -48,6 +66,7 @@ export class ReceiveSide implements Completer {
   #isEnded = false
   #isClosed = false
   #held: Held[] = []
+  #into: Into | null = null
   #isDelivering = false
 
   /** `onIdle` is called after each callback, when what keeps the event loop alive may have ended. */
@@ -64,6 +83,7 @@ export class ReceiveSide implements Completer {
 
   /** Whether it waits for the peer: reading, and more may come. */
   get isActive(): boolean {
+    if (this.#into !== null) return true
     return this.#isReading && (!this.#isEnded || this.#held.length > 0)
   }
 
@@ -77,10 +97,98 @@ export class ReceiveSide implements Completer {
     this.#isReading = false
   }
 
+  // --- into memory of the caller's choice -----------------------------------------------------------
+
+  /** See Channel.receiveInto. Ends with at least `minimum` bytes, or fewer at the end of the stream. */
+  into(block: Block, length: number, minimum: number, onReceived: OnReceived): void {
+    invariant(this.#into === null && !this.#isReading, 'one receive at a time')
+    const into = { block, length, minimum, onReceived, bytes: 0, token: 0, isCancelled: false }
+    this.#into = into
+    // Never within the call.
+    this.#driver.defer(() => this.#advanceInto(into))
+  }
+
+  cancelInto(): void {
+    const into = this.#into
+    if (into === null || into.isCancelled) return
+    into.isCancelled = true
+    if (into.token === 0) this.#driver.defer(() => this.#advanceInto(into))
+    else if (!this.#isClosed) this.#driver.queue(Op.cancel, into.token, 0)
+  }
+
+  /** What was kept comes first; then nothing else may be receiving. */
+  #advanceInto(into: Into): void {
+    if (this.#into !== into || into.token !== 0) return
+    if (into.isCancelled) return this.#endInto(into, Errno.ECANCELED)
+    const end = this.#takeHeld(into)
+    if (into.bytes >= into.minimum || end === 0) return this.#endInto(into, 0)
+    if (end !== undefined) return this.#endInto(into, end)
+    if (this.#receive.state === 'armed') return this.#stopReceiving()
+    if (this.#receive.state !== 'none') return
+    const complete = (result: number, _more: boolean, bytes: number): void => {
+      into.token = 0
+      into.bytes += result >= 0 ? result : bytes
+      if (result === 0 || (result < 0 && result !== Errno.ECANCELED)) this.#ended(result)
+      this.#endInto(into, result < 0 ? result : 0)
+    }
+    const { block, bytes, length, minimum } = into
+    const { index } = block
+    into.token = this.#driver.begin({ complete })
+    const rest = length - bytes
+    this.#driver.queue(Op.receiveInto, into.token, this.#id, index, bytes, rest, minimum - bytes)
+  }
+
+  /** How receiving has ended, if what is kept says so: 0 or -errno. */
+  #takeHeld(into: Into): number | undefined {
+    while (into.bytes < into.length) {
+      const held = this.#held[0]
+      if (held === undefined) return undefined
+      if (typeof held === 'number') return into.bytes > 0 ? 0 : held
+      const { block } = held
+      const taken = Math.min(held.length, into.length - into.bytes)
+      into.block.bytes.set(block.bytes.subarray(0, taken), into.bytes)
+      into.bytes += taken
+      held.length -= taken
+      if (held.length > 0) {
+        block.bytes.copyWithin(0, taken, taken + held.length)
+      } else {
+        this.#held.shift()
+        this.#driver.blocks.releaseReceived(block)
+      }
+    }
+    return undefined
+  }
+
+  #endInto(into: Into, status: number): void {
+    this.#into = null
+    const bytes = status === 0 ? into.bytes : 0
+    if (status !== 0 && into.bytes > 0 && !this.#isClosed) this.#keepBytes(into)
+    try {
+      into.onReceived(status, bytes)
+    } finally {
+      this.#onIdle()
+    }
+  }
+
+  #keepBytes(into: Into): void {
+    const bytes = into.block.bytes.subarray(0, into.bytes)
+    const kept: Held[] = []
+    for (let at = 0; at < bytes.length; ) {
+      const block = this.#driver.blocks.spare()
+      const part = bytes.subarray(at, at + block.size)
+      block.bytes.set(part)
+      kept.push({ block, length: part.length })
+      at += part.length
+    }
+    this.#held.unshift(...kept)
+  }
+
   /** The channel is closing: nothing is delivered any more. True: bytes are left unread. */
   close(): boolean {
     this.#isClosed = true
     this.#isReading = false
+    // One whose operation is in flight ends with that.
+    this.cancelInto()
     const held = this.#held
     this.#held = []
     let hasUnread = false
@@ -106,14 +214,19 @@ export class ReceiveSide implements Completer {
   complete(result: number, more: boolean, index: number): void {
     if (!more) this.#receive = none
     try {
-      if (result > 0) this.#received(this.#driver.blocks.takeReceived(index), result)
-      else if (result === Errno.ENOBUFS) this.#starve()
-      // It was stopped, and reading may have begun again meanwhile.
-      else if (result === Errno.ECANCELED) this.#armIfWanted()
-      else this.#ended(result)
+      this.#take(result, index)
+      if (!more && this.#into !== null) this.#advanceInto(this.#into)
     } finally {
       this.#onIdle()
     }
+  }
+
+  #take(result: number, index: number): void {
+    if (result > 0) this.#received(this.#driver.blocks.takeReceived(index), result)
+    else if (result === Errno.ENOBUFS) this.#starve()
+    // It was stopped, and reading may have begun again meanwhile.
+    else if (result === Errno.ECANCELED) this.#armIfWanted()
+    else this.#ended(result)
   }
 
   #received(block: Block, length: number): void {

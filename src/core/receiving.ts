@@ -9,7 +9,7 @@ import type { Cancellable } from './cancellation'
 import { Channel } from './channel'
 import type { ChannelHandler } from './channel'
 import type { Driver } from './driver'
-import { systemError } from './errors'
+import { Errno, systemError } from './errors'
 import { Lease } from './lease'
 
 /** Leases of one connection that may exist at one time, taken or not. */
@@ -34,15 +34,16 @@ export class Receiving implements ChannelHandler, BlockSource {
   #ready: Lease[] = []
   /** Leases that exist. */
   #leases = 0
+  #isReceivingInto = false
   #end: End = { state: 'none' }
 
   constructor(driver: Driver, id: number) {
     this.channel = new Channel(driver, id, this)
   }
 
-  /** Whether somebody waits for the next lease. */
+  /** Whether somebody waits for bytes. */
   get isWaitedFor(): boolean {
-    return this.#receiver !== null
+    return this.#receiver !== null || this.#isReceivingInto
   }
 
   /** Whether bytes were received that nobody has taken. */
@@ -62,6 +63,39 @@ export class Receiving implements ChannelHandler, BlockSource {
       }
       this.#pull()
     })
+  }
+
+  /**
+   * Receives into a lease, at least `minimum` bytes unless the stream ends before. The lease with their number as its length,
+   * or null at the end. One at a time.
+   */
+  into(lease: Lease, minimum: number, options: Cancellable): Promise<Lease | null> {
+    const { channel } = this
+    const length = lease.capacity
+    const block = lease.lend(channel.driver.native)
+    // What is here already comes first.
+    this.#giveBackReady()
+    channel.readStop()
+    this.#isReceivingInto = true
+    return new Promise((resolve, reject) => {
+      let reason: Error | undefined
+      const unwatch = watch(options, 'read', (cancelledBy) => {
+        reason = cancelledBy
+        channel.cancelReceiveInto()
+      })
+      channel.receiveInto(block, length, minimum, (status, bytes) => {
+        unwatch()
+        this.#isReceivingInto = false
+        lease.giveBack(status === 0 ? bytes : 0)
+        if (status === 0) resolve(bytes > 0 ? lease : null)
+        else if (status === Errno.ECANCELED) reject(reason ?? this.#error)
+        else reject(systemError(status, 'read'))
+      })
+    })
+  }
+
+  get #error(): Error {
+    return this.#end.state === 'failed' ? this.#end.error : systemError(Errno.ECANCELED, 'read')
   }
 
   #cancellable(
@@ -153,12 +187,16 @@ export class Receiving implements ChannelHandler, BlockSource {
   /** Puts what was received and not taken back into the channel, for whoever takes that over (R1). */
   surrender(): void {
     const end = this.#end
+    this.#giveBackReady()
+    if (end.state !== 'none') this.channel.keepEnd(end.state === 'ended' ? 0 : end.errno)
+  }
+
+  #giveBackReady(): void {
     const ready = this.#ready
     this.#ready = []
     for (const lease of ready.reverse()) {
       this.#leases--
       this.channel.keep(lease.surrender(), lease.length)
     }
-    if (end.state !== 'none') this.channel.keepEnd(end.state === 'ended' ? 0 : end.errno)
   }
 }

@@ -52,6 +52,37 @@ interface Send {
   status: number
 }
 
+/** One of several that are sent as one: bytes at the beginning of a block. */
+export interface SendPart {
+  readonly block: Block
+  readonly length: number
+  /** Whether the block is to be released at the end. */
+  readonly isCopy: boolean
+}
+
+/** Tells a request of the end of all parts. */
+class WholeRequest implements SendRequest {
+  readonly request: SendRequest
+  #left: number
+  #taken = 0
+  #status = 0
+
+  constructor(parts: number, request: SendRequest) {
+    this.#left = parts
+    this.request = request
+  }
+
+  onSent(status: number, taken: number): void {
+    this.#taken += taken
+    if (this.#status === 0) this.#status = status
+    if (--this.#left === 0) this.request.onSent(this.#status, this.#taken)
+  }
+}
+
+function requestOf({ request }: Send): SendRequest {
+  return request instanceof WholeRequest ? request.request : request
+}
+
 type Shutdown =
   | { state: 'none' }
   /** It waits for the sends before it. */
@@ -108,11 +139,17 @@ export class SendSide implements Completer {
   send(bytes: Uint8Array, request: SendRequest): number {
     const refusal = this.#refusal()
     if (refusal !== 0) return refusal
+    if (byteLengthOf(bytes) === 0) return this.#accept(null, false, 0, request)
+    const { block, length } = this.copy(bytes)
+    return this.#accept(block, true, length, request)
+  }
+
+  /** See Channel.copy. */
+  copy(bytes: Uint8Array): { block: Block; length: number } {
     const length = byteLengthOf(bytes)
-    if (length === 0) return this.#accept(null, false, 0, request)
     const block = this.#driver.blocks.acquire(length)
     block.bytes.set(bytes)
-    return this.#accept(block, true, length, request)
+    return { block, length }
   }
 
   /** See Channel.sendEntries. */
@@ -141,12 +178,29 @@ export class SendSide implements Completer {
     return this.#accept(length === 0 ? null : block, false, length, request)
   }
 
+  /** See Channel.sendAll. */
+  sendAll(parts: readonly SendPart[], request: SendRequest): number {
+    const refusal = this.#refusal()
+    const whole = new WholeRequest(parts.length, request)
+    for (const { block, length, isCopy } of parts) {
+      const isUsed = refusal === 0 && length > 0
+      if (isCopy && !isUsed) this.#driver.blocks.release(block)
+      if (refusal === 0) this.#queueUp(isUsed ? block : null, isCopy && isUsed, length, whole)
+    }
+    if (refusal === 0 && this.#inFlight.length === 0) this.#start()
+    return refusal
+  }
+
   #accept(block: Block | null, isCopy: boolean, length: number, request: SendRequest): number {
+    this.#queueUp(block, isCopy, length, request)
+    if (this.#inFlight.length === 0) this.#start()
+    return 0
+  }
+
+  #queueUp(block: Block | null, isCopy: boolean, length: number, request: SendRequest): void {
     this.#waiting.push({ block, isCopy, length, request, taken: 0, isCancelled: false, status: 0 })
     this.#waitingBytes += length
     this.bytesAccepted += length
-    if (this.#inFlight.length === 0) this.#start()
-    return 0
   }
 
   #start(): void {
@@ -173,19 +227,18 @@ export class SendSide implements Completer {
 
   /** See Channel.cancelSend. */
   cancel(request: SendRequest): void {
-    const inFlight = this.#inFlight.find((send) => send.request === request)
-    if (inFlight !== undefined) {
-      if (inFlight.isCancelled) return
-      inFlight.isCancelled = true
-      if (!this.#isClosed) this.#driver.queue(Op.cancel, this.#token, 0)
-      return
+    const isMeant = (send: Send): boolean => requestOf(send) === request && !send.isCancelled
+    const inFlight = this.#inFlight.filter(isMeant)
+    for (const send of inFlight) send.isCancelled = true
+    if (inFlight.length > 0 && !this.#isClosed) this.#driver.queue(Op.cancel, this.#token, 0)
+    const waiting = this.#waiting.filter(isMeant)
+    if (waiting.length === 0) return
+    this.#waiting = this.#waiting.filter((send) => !waiting.includes(send))
+    for (const send of waiting) {
+      this.#waitingBytes -= send.length - send.taken
+      this.bytesAccepted -= send.length - send.taken
+      this.#later(() => this.#fail(send, Errno.ECANCELED))
     }
-    const index = this.#waiting.findIndex((send) => send.request === request)
-    if (index < 0) return
-    const [send] = this.#waiting.splice(index, 1) as [Send]
-    this.#waitingBytes -= send.length
-    this.bytesAccepted -= send.length
-    this.#later(() => this.#fail(send, Errno.ECANCELED))
   }
 
   /** See Channel.shutdown. */

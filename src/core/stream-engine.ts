@@ -61,7 +61,7 @@ export class StreamEngine {
   readonly #bytes: Buffer & StringWriters
   readonly #readers: (StreamReader | undefined)[] = []
   #alive = 0
-  #mayGather = true
+  #mayGather: boolean
   /** Raised when what was gathered has been sent. */
   #flushes = 0
   #batches = 0
@@ -74,6 +74,7 @@ export class StreamEngine {
     }
     if (typeof native === 'string') throw new Error(`this libuv is not known: ${native}`)
     this.kind = kind
+    this.#mayGather = kind === 'uring'
     this.native = native
     this.report = binding.report
     this.flushAll = binding.sendAllGathered
