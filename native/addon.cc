@@ -251,6 +251,7 @@ Napi::Object Constants(Napi::Env env) {
       {"Op.close", kClose},
       {"Op.provide", kProvide},
       {"Op.wake", kWake},
+      {"Op.readFile", kReadFile},
       {"SocketOption.noDelay", kNoDelay},
       {"SocketOption.keepAliveSeconds", kKeepAliveSeconds},
       {"SocketOption.sendBufferBytes", kSendBufferBytes},

@@ -30,6 +30,7 @@ enum Opcode : int32_t {
   kClose = 9,
   kProvide = 10,
   kWake = 11,
+  kReadFile = 12,
 };
 
 inline constexpr int32_t kFlagMore = 1;

@@ -1,7 +1,8 @@
 // The low-level API's engine; see driver.h.
 #include "driver.h"
 
-#include <sys/ioctl.h>
+#include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -15,6 +16,8 @@ namespace {
 // Bounded, so that timers and other handles get their share.
 constexpr int kBatchesPerPoll = 4;
 constexpr int32_t kBuffersMax = 1 << 20;
+// The family of endpoints that are files.
+constexpr int kFile = -1;
 
 size_t WordsToBytes(size_t words) { return words * sizeof(int32_t); }
 
@@ -58,7 +61,7 @@ void Driver::TakeCommands() {
   const uint32_t count = CommandCount();
   for (uint32_t i = 0; i < count; ++i) {
     const int32_t* words = commands_ + kCommandHeaderWords + i * kCommandWords;
-    const Command command = {words[0], words[1], words[2], words[3], words[4], words[5], words[6]};
+    const Command command = {words[0], words[1], words[2], words[3], words[4], words[5], words[6], words[7]};
     if (!deferred_.empty() || !Run(command)) deferred_.push_back(command);
   }
   commands_[0] = 0;
@@ -71,6 +74,7 @@ bool Driver::Run(const Command& command) {
     case kReceiveInto:
     case kSend:
     case kAccept:
+    case kReadFile:
       return RunStart(command);
     case kPiece: {
       Operation* operation = operations_.At(command.token);
@@ -135,6 +139,10 @@ int Driver::Prepare(Operation& operation, Endpoint& endpoint, const Command& com
       return AddPiece(operation, command);
     case kSend:
       return AddPiece(operation, command);
+    case kReadFile:
+      operation.position = static_cast<uint64_t>(static_cast<uint32_t>(command.d)) |
+                           static_cast<uint64_t>(static_cast<uint32_t>(command.e)) << 32;
+      return endpoint.family != kFile ? -EINVAL : AddPiece(operation, command);
     default:
       return 0;
   }
@@ -231,7 +239,7 @@ Operation* Driver::FindOperation(int32_t token) {
 
 void Driver::Complete(Operation& operation, int32_t result, bool more, int32_t extra) {
   Endpoint& endpoint = *operation.endpoint;
-  if (operation.kind == kReceiveKind && result > 0) {
+  if (operation.kind == kReceiveKind && endpoint.family != kFile && result > 0) {
     counters_.bytes_received += static_cast<uint32_t>(result);
     if (operation.opcode == kReceive) ++endpoint.receives;
   }
@@ -359,6 +367,15 @@ int Driver::Adopt(int32_t fd) {
   if (error == 0) return endpoint->id;
   endpoints_.Remove(*endpoint);
   return error;
+}
+
+int Driver::OpenFile(int32_t fd) {
+  struct stat status;
+  if (endpoints_.full()) return -ENFILE;
+  if (fstat(fd, &status) == -1) return -errno;
+  if (!S_ISREG(status.st_mode)) return -EINVAL;
+  const int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  return copy == -1 ? -errno : endpoints_.Add(copy, kFile)->id;
 }
 
 int Driver::Bind(int32_t id, std::string_view text, int32_t port, int32_t flags) {

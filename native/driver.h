@@ -21,7 +21,7 @@
 
 namespace uring_net {
 
-// As in the contract: [opcode, token, id, a, b, c, d].
+// As in the contract: [opcode, token, id, a, b, c, d, e].
 struct Command {
   int32_t opcode;
   int32_t token;
@@ -30,6 +30,7 @@ struct Command {
   int32_t b;
   int32_t c;
   int32_t d;
+  int32_t e;
 };
 
 struct Completion {
@@ -54,6 +55,8 @@ class Driver final : public LoopEngine, public OperationHost {
   void KeepAlive(bool on) { SetRef(on); }
   int Open(int32_t family);
   int Adopt(int32_t fd);
+  // An endpoint that reads from the same open file; the descriptor stays the caller's.
+  int OpenFile(int32_t fd);
   int Bind(int32_t id, std::string_view address, int32_t port, int32_t flags);
   int Connect(int32_t token, int32_t id, std::string_view address, int32_t port);
   int Listen(int32_t id, int32_t backlog);

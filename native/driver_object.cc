@@ -68,6 +68,7 @@ Napi::Value MakeDriverObject(Napi::Env env, Handle<Driver>* handle) {
                                      {"setRef", kCall<&Driver::KeepAlive>},
                                      {"open", kCall<&Driver::Open>},
                                      {"adopt", kCall<&Driver::Adopt>},
+                                     {"openFile", kCall<&Driver::OpenFile>},
                                      {"bind", kCall<&Driver::Bind>},
                                      {"connect", kCall<&Driver::Connect>},
                                      {"listen", kCall<&Driver::Listen>},

@@ -50,6 +50,7 @@ class EpollOperations final : public OperationBackend {
   void Accept(Operation& operation);
   void Receive(Operation& operation);
   void ReceiveInto(Operation& operation);
+  void ReadFile(Operation& operation);
   void End(Operation& operation, int32_t result) {
     host_->Complete(operation, result, false, static_cast<int32_t>(operation.done));
   }
@@ -110,6 +111,9 @@ void EpollOperations::Start(Operation& operation) {
     case kConnectKind:
       // An edge tells.
       return;
+    case kReceiveKind:
+      if (operation.opcode == kReadFile) return ReadFile(operation);
+      [[fallthrough]];
     default:
       if (endpoint.readable || !endpoint.watched) List(endpoint);
   }
@@ -253,6 +257,14 @@ void EpollOperations::ReceiveInto(Operation& operation) {
     if (received == 0 || operation.done >= operation.minimum)
       return End(operation, static_cast<int32_t>(operation.done));
   }
+}
+
+// Files have no readiness. What is not in the page cache keeps the thread waiting.
+void EpollOperations::ReadFile(Operation& operation) {
+  const iovec& piece = operation.pieces[operation.first];
+  const ssize_t bytes = pread(operation.endpoint->fd, piece.iov_base, piece.iov_len,
+                              static_cast<off_t>(operation.position));
+  End(operation, bytes == -1 ? -errno : static_cast<int32_t>(bytes));
 }
 
 }  // namespace

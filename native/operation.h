@@ -45,6 +45,8 @@ struct Operation {
   // Bytes that end a receive into memory.
   uint32_t minimum = 0;
   msghdr message = {};
+  // Of a read from a file.
+  uint64_t position = 0;
 
   bool active() const { return state == OpState::kInFlight; }
   // `bytes` more have been moved.

@@ -186,6 +186,12 @@ void UringOperations::PrepareEntry(io_uring_sqe* sqe, Operation& operation) {
       operation.message.msg_iovlen = std::min(left, kPiecesAtOnce);
       io_uring_prep_sendmsg(sqe, fd, &operation.message, MSG_WAITALL | MSG_NOSIGNAL);
       return;
+    case kReadFile: {
+      const iovec& piece = operation.pieces[operation.first];
+      io_uring_prep_read(sqe, fd, piece.iov_base, static_cast<unsigned>(piece.iov_len),
+                         operation.position);
+      return;
+    }
     case kAccept:
       io_uring_prep_multishot_accept(sqe, fd, nullptr, nullptr, SOCK_CLOEXEC);
       return;
@@ -285,6 +291,8 @@ void UringOperations::Complete(const io_uring_cqe& cqe) {
       return CompleteReceive(*operation, result, cqe);
     case kAccept:
       return CompleteAccept(*operation, result, more);
+    case kReadFile:
+      return End(*operation, result);
     case kConnect:
       return End(*operation, result < 0 ? result : ConnectOutcome(operation->endpoint->fd));
     default:

@@ -10,9 +10,9 @@
 import { isUint8Array } from 'node:util/types'
 import type { Block } from '../core/block'
 import type { Channel, SendRequest } from '../core/channel'
-import { viewOf } from '../core/connection'
 import type { Connection } from '../core/connection'
 import { byteLengthOf } from '../core/copy'
+import { viewOf } from '../core/sending'
 import { Errno, UringError, invalidArgument, outOfRange, systemError } from '../core/errors'
 
 /** A message larger than this is sent by itself instead of being gathered with others. */

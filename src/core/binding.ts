@@ -15,7 +15,7 @@
  *
  * ## Commands (TypeScript to native)
  * `commands` is an Int32Array. Word 0 is the number of commands queued; command i occupies COMMAND_WORDS words from
- * COMMAND_HEADER_WORDS + i * COMMAND_WORDS: `[opcode, token, id, a, b, c, d]`. The native side takes them in order before
+ * COMMAND_HEADER_WORDS + i * COMMAND_WORDS: `[opcode, token, id, a, b, c, d, e]`. The native side takes them in order before
  * the event loop sleeps, after every batch, and whenever `submit()` is called, and sets word 0 to zero. A command that
  * cannot be carried out completes with -errno: -EBADF stale id, -EINVAL, -EALREADY an operation of that kind is in flight.
  *
@@ -84,6 +84,11 @@ export const Op = {
   provide: 10,
   /** [wake, token]: nothing but a completion, in the loop's next turn at the latest. */
   wake: 11,
+  /**
+   * [readFile, token, id, buffer, offset, length, position, position >> 32]: reads from a file once, at that position.
+   * Completion: result bytes, 0 at its end, or -errno.
+   */
+  readFile: 12,
 } as const
 
 /** What NativeDriver.setOption sets. */
@@ -164,6 +169,8 @@ export interface NativeDriver {
   open(family: number): number
   /** Takes over the descriptor of a connected stream socket. An id, or -errno: then it stays the caller's. */
   adopt(fd: number): number
+  /** An endpoint that reads from the regular file of a descriptor, which stays the caller's. An id or -errno. */
+  openFile(fd: number): number
   /**
    * bind(2). `address` is an IP literal (IPv6 may carry %zone) or a Unix path (a leading NUL names an abstract one). flags:
    * 1 = IPV6_V6ONLY, 2 = SO_REUSEPORT. SO_REUSEADDR is always set on TCP. 0 or -errno.

@@ -7,10 +7,13 @@ import type { NativeDriver } from './binding'
 import { Block } from './block'
 
 /** Sizes of blocks that are kept for sends, in bytes; what is larger gets a block of its own. */
-const sendSizes = [4096, 65536] as const
+const sendSizes = [4096, 65536, 262144] as const
 
 /** Unused blocks of one size that are kept. */
 const keptMax = 256
+
+/** Bytes of these. */
+const keptBytesMax = 8 << 20
 
 /** Of a receive. As much as libuv reads at a time. */
 const receiveBytes = 65536
@@ -61,7 +64,8 @@ export class Blocks {
   /** Takes back a block that acquire gave. */
   release(block: Block): void {
     const unused = this.#unusedSend.get(block.size)
-    if (unused !== undefined && unused.length < keptMax) unused.push(block)
+    if (unused !== undefined && unused.length < keptMax && unused.length * block.size < keptBytesMax)
+      unused.push(block)
     else this.destroy(block)
   }
 

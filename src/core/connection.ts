@@ -4,19 +4,20 @@
  */
 import { SocketOption } from './binding'
 import type { SocketName } from './binding'
-import type { Block } from './block'
 import { requireValid, watch } from './cancellation'
 import type { Cancellable } from './cancellation'
-import type { Channel, SendRequest } from './channel'
+import type { Channel } from './channel'
 import type { Completion } from './completion'
 import type { Driver } from './driver'
 import { Errno, UringError, invalidArgument, outOfRange, systemError } from './errors'
 import type { SystemError } from './errors'
+import { FileSending } from './file-sending'
 import { Lease } from './lease'
 import { Receiving } from './receiving'
-
-/** What can be sent. */
-export type Sendable = Lease | ArrayBufferView
+import { openSource } from './send-file'
+import type { FileSource, OpenedFile, SendFileOptions } from './send-file'
+import { Sending, partsOf } from './sending'
+import type { Sendable } from './sending'
 
 export interface ReceiveOptions extends Cancellable {
   /** Memory for the bytes: a lease of a Pool or of a receive before. */
@@ -40,6 +41,7 @@ export class Connection {
   readonly channel: Channel
   #closing: Promise<void> | null = null
   #isTaken = false
+  #isSendingFile = false
 
   /** @internal Takes over endpoint `id`. */
   constructor(driver: Driver, id: number) {
@@ -107,6 +109,7 @@ export class Connection {
   ): Promise<Completion<Bytes>> {
     try {
       this.#requireOpen()
+      this.#requireNoFile()
       const parts = partsOf(bytes)
       requireValid(options)
       return new Promise((resolve) => {
@@ -122,9 +125,67 @@ export class Connection {
     }
   }
 
+  /**
+   * Sends a file, or a part of it, after everything sent before. It is read as fast as the peer takes it, 256 KiB at a time, and
+   * never more than 512 KiB of it are in memory. Completes as send does, with the source as `buffer`. Rejects when the source
+   * cannot be opened or is no regular file (EINVAL), with ERR_OUT_OF_RANGE for a range that is not within the file. Until then
+   * other sends are refused: ERR_URING_SEND_PENDING. A file that becomes shorter meanwhile is EIO.
+   */
+  async sendFile<Source extends FileSource>(
+    source: Source,
+    options: SendFileOptions = {},
+  ): Promise<Completion<Source>> {
+    this.#requireOpen()
+    this.#requireNoFile()
+    requireValid(options)
+    this.#isSendingFile = true
+    try {
+      const file = await openSource(source, options)
+      try {
+        return await this.#sendOpened(source, file, options)
+      } finally {
+        await file.close()
+      }
+    } finally {
+      this.#isSendingFile = false
+    }
+  }
+
+  #sendOpened<Source>(
+    buffer: Source,
+    file: OpenedFile,
+    options: SendFileOptions,
+  ): Promise<Completion<Source>> {
+    return new Promise((resolve, reject) => {
+      let unwatch = (): void => {}
+      let deadline: SystemError | undefined
+      const onEnd = (status: number, result: number): void => {
+        unwatch()
+        if (status === 0) return resolve({ ok: true, result, buffer })
+        const error = deadline ?? systemError(status, 'write')
+        resolve({ ok: false, error, result, buffer })
+      }
+      const onProgress = options.onProgress ?? ((): void => {})
+      const sending = FileSending.start(this.channel, file, onProgress, onEnd)
+      if (typeof sending === 'number') return reject(systemError(sending, 'sendfile'))
+      unwatch = watch(options, 'write', (reason) => {
+        const isDeadline = (reason as SystemError).errno === Errno.ETIMEDOUT
+        if (isDeadline) deadline = reason as SystemError
+        sending.cancel(isDeadline ? Errno.ETIMEDOUT : Errno.ECANCELED)
+      })
+    })
+  }
+
+  #requireNoFile(): void {
+    if (this.#isSendingFile) {
+      throw new UringError('ERR_URING_SEND_PENDING', 'a sendFile() is under way')
+    }
+  }
+
   /** Sends FIN after everything sent before (half-close). Rejects with the system error. */
   async shutdown(): Promise<void> {
     this.#requireOpen()
+    this.#requireNoFile()
     await new Promise<void>((resolve, reject) => {
       const settle = (status: number): void => {
         if (status === 0 || status === Errno.ENOTCONN) resolve()
@@ -227,112 +288,9 @@ export class Connection {
   }
 }
 
-/** A send whose completion resolves a promise. */
-class Sending<Bytes> implements SendRequest {
-  readonly #bytes: Bytes
-  readonly #parts: readonly Sendable[]
-  readonly #resolve: (completion: Completion<Bytes>) => void
-  /** Leases among the parts that are lent. */
-  #lent = 0
-  #unwatch: (() => void) | undefined
-  /** The deadline that was over. A signal's reason is no system error: its completion says ECANCELED. */
-  #deadline: SystemError | undefined
-
-  constructor(
-    bytes: Bytes,
-    parts: readonly Sendable[],
-    resolve: (completion: Completion<Bytes>) => void,
-  ) {
-    this.#bytes = bytes
-    this.#parts = parts
-    this.#resolve = resolve
-  }
-
-  /** As Channel.send. Throws for a lease that cannot be lent; then none is. */
-  start(channel: Channel): number {
-    const [only] = this.#parts
-    if (this.#parts.length === 1 && only !== undefined) {
-      return Lease.isLease(only)
-        ? channel.sendBlock(this.#lend(only, channel), only.length, this)
-        : channel.send(viewOf(only), this)
-    }
-    try {
-      const leases = this.#parts.map((part) => Lease.isLease(part) && this.#lend(part, channel))
-      const parts = this.#parts.map((part, i) => {
-        const block = leases[i]
-        if (block) return { block, length: (part as Lease).length, isCopy: false }
-        return { ...channel.copy(viewOf(part)), isCopy: true }
-      })
-      return channel.sendAll(parts, this)
-    } catch (error) {
-      this.#giveBack()
-      throw error
-    }
-  }
-
-  #lend(lease: Lease, { driver }: Channel): Block {
-    const block = lease.lend(driver.native)
-    this.#lent++
-    return block
-  }
-
-  #giveBack(): void {
-    for (let i = 0; this.#lent > 0; i++) {
-      const part = this.#parts[i]
-      if (!Lease.isLease(part)) continue
-      this.#lent--
-      part.giveBack()
-    }
-  }
-
-  watch(options: Cancellable, channel: Channel): void {
-    if (options === noOptions) return
-    this.#unwatch = watch(options, 'write', (reason) => {
-      if ((reason as SystemError).errno === Errno.ETIMEDOUT) this.#deadline = reason as SystemError
-      channel.cancelSend(this)
-    })
-  }
-
-  refuse(status: number): void {
-    const error = systemError(status, 'write')
-    this.#resolve({ ok: false, error, result: 0, buffer: this.#bytes })
-  }
-
-  onSent(status: number, taken: number): void {
-    this.#unwatch?.()
-    this.#giveBack()
-    const buffer = this.#bytes
-    if (status === 0) return this.#resolve({ ok: true, result: taken, buffer })
-    const isDeadline = status === Errno.ECANCELED && this.#deadline !== undefined
-    const error = isDeadline ? this.#deadline! : systemError(status, 'write')
-    this.#resolve({ ok: false, error, result: taken, buffer })
-  }
-}
-
-/** What is to be sent, one after the other; throws for anything else. */
-function partsOf(bytes: unknown): readonly Sendable[] {
-  if (!Array.isArray(bytes)) {
-    if (!Lease.isLease(bytes)) viewOf(bytes)
-    return [bytes as Sendable]
-  }
-  const parts = [...(bytes as unknown[])]
-  if (parts.length === 0) throw outOfRange('send() takes at least one buffer')
-  for (const part of parts) if (!Lease.isLease(part)) viewOf(part)
-  return parts as Sendable[]
-}
-
 function requireRoom(into: unknown, minimum: number): void {
   if (!Lease.isLease(into)) throw invalidArgument('into', 'a Lease', into)
   if (!Number.isInteger(minimum) || minimum < 1 || minimum > into.capacity) {
     throw outOfRange(`minimum is 1 to the ${into.capacity} bytes of the lease. Received ${minimum}`)
   }
-}
-
-/** Any view as bytes; throws for what is none. */
-export function viewOf(bytes: unknown): Uint8Array {
-  if (!ArrayBuffer.isView(bytes)) {
-    throw invalidArgument('bytes', 'a Lease, a TypedArray or a DataView', bytes)
-  }
-  if (bytes instanceof Uint8Array) return bytes
-  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
 }

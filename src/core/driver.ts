@@ -98,7 +98,7 @@ export class Driver {
   }
 
   /** Queues a command; it reaches the kernel before the event loop next sleeps. */
-  queue(opcode: number, token: number, id: number, a = 0, b = 0, c = 0, d = 0): void {
+  queue(opcode: number, token: number, id: number, a = 0, b = 0, c = 0, d = 0, e = 0): void {
     const commands = this.#commands
     let count = commands[0]!
     if (count === this.#capacity) {
@@ -113,6 +113,7 @@ export class Driver {
     commands[at + 4] = b
     commands[at + 5] = c
     commands[at + 6] = d
+    commands[at + 7] = e
     commands[0] = count + 1
   }
 

@@ -17,6 +17,8 @@ export type UringErrorCode =
   | 'ERR_URING_TAKEN'
   /** A second receive() was started while one waits. */
   | 'ERR_URING_RECEIVE_PENDING'
+  /** Something was sent while a sendFile() is under way. */
+  | 'ERR_URING_SEND_PENDING'
   /** The forced driver cannot run here. */
   | 'ERR_URING_DRIVER'
 
@@ -87,4 +89,5 @@ export const Errno = {
   EBADF: -9,
   EINVAL: -22,
   ETIMEDOUT: -110,
+  EIO: -5,
 } as const

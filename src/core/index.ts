@@ -12,6 +12,7 @@ export type { Completion } from './completion'
 export { adopt, connect } from './connect'
 export type { ConnectOptions } from './connect'
 export { Connection } from './connection'
+export type { ReceiveOptions } from './connection'
 export { UringError } from './errors'
 export type { SystemError, UringErrorCode } from './errors'
 export type { Lease, LeaseState } from './lease'
@@ -19,6 +20,8 @@ export { Listener, listen } from './listener'
 export type { ListenOptions } from './listener'
 export type { SocketName } from './binding'
 export type { PoolOptions } from './pool'
+export type { FileSource, SendFileOptions } from './send-file'
+export type { Sendable } from './sending'
 
 /** A fixed number of leases of a fixed size on this thread's driver. */
 export class Pool extends DriverPool {
