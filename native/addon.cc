@@ -48,8 +48,9 @@ class Environment final : public EngineOwner {
   void FinishWhenEmpty();
   // Starts the engine that `make` makes, and gives it an object that `make_object` makes.
   template <typename Engine, typename Make, typename MakeObject>
-  Napi::Value Create(const Napi::CallbackInfo& info, std::vector<std::unique_ptr<Handle<Engine>>>* handles,
-                     Make make, MakeObject make_object);
+  Napi::Value Create(const Napi::CallbackInfo& info,
+                     std::vector<std::unique_ptr<Handle<Engine>>>* handles, Make make,
+                     MakeObject make_object);
 
   napi_env env_;
   const std::thread::id thread_;

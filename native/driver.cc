@@ -61,7 +61,8 @@ void Driver::TakeCommands() {
   const uint32_t count = CommandCount();
   for (uint32_t i = 0; i < count; ++i) {
     const int32_t* words = commands_ + kCommandHeaderWords + i * kCommandWords;
-    const Command command = {words[0], words[1], words[2], words[3], words[4], words[5], words[6], words[7]};
+    const Command command = {words[0], words[1], words[2], words[3],
+                             words[4], words[5], words[6], words[7]};
     if (!deferred_.empty() || !Run(command)) deferred_.push_back(command);
   }
   commands_[0] = 0;
@@ -86,7 +87,7 @@ bool Driver::Run(const Command& command) {
       // IORING_OP_SHUTDOWN always goes through a kernel worker thread; the call itself does not
       // wait.
       const Endpoint* endpoint = FindOpen(command.id);
-      const int error = endpoint == nullptr                        ? -EBADF
+      const int error = endpoint == nullptr                          ? -EBADF
                         : endpoint->operations[kSendKind] != nullptr ? -EBUSY
                         : shutdown(endpoint->fd, SHUT_WR) == -1      ? -errno
                                                                      : 0;
@@ -155,9 +156,7 @@ bool Driver::RunStart(const Command& command) {
   const Kind kind = command.opcode == kSend     ? kSendKind
                     : command.opcode == kAccept ? kAcceptKind
                                                 : kReceiveKind;
-  int error = endpoint == nullptr                       ? -EBADF
-              : endpoint->operations[kind] != nullptr ? -EALREADY
-                                                      : 0;
+  int error = endpoint == nullptr ? -EBADF : endpoint->operations[kind] != nullptr ? -EALREADY : 0;
   if (error == 0 && !backend_->HasRoom()) return false;
   if (error == 0) error = Prepare(*operation, *endpoint, command);
   if (error != 0) {

@@ -1,5 +1,6 @@
 // What every engine shares: its libuv handles and the places in the loop's turn where it works, the
-// JavaScript function that it calls, the views of its memory, and its end. Knows nothing of sockets.
+// JavaScript function that it calls, the views of its memory, and its end. Knows nothing of
+// sockets.
 #pragma once
 
 #include <napi.h>

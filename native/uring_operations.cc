@@ -175,8 +175,7 @@ void UringOperations::PrepareEntry(io_uring_sqe* sqe, Operation& operation) {
     case kSend:
       if (left == 1) {
         const iovec& piece = operation.pieces[operation.first];
-        operation.asked =
-            static_cast<uint32_t>(std::min<size_t>(piece.iov_len, kSendBytesAtOnce));
+        operation.asked = static_cast<uint32_t>(std::min<size_t>(piece.iov_len, kSendBytesAtOnce));
         io_uring_prep_send(sqe, fd, piece.iov_base, operation.asked, MSG_WAITALL | MSG_NOSIGNAL);
         return;
       }
@@ -324,7 +323,8 @@ void UringOperations::CompleteTransfer(Operation& operation, int32_t result) {
   const bool is_send = operation.opcode == kSend;
   // MSG_WAITALL gives up early on an error of the connection, and does not say which; the next
   // attempt may find it gone.
-  const bool cut = result > 0 && operation.active() && static_cast<uint32_t>(result) < operation.asked;
+  const bool cut =
+      result > 0 && operation.active() && static_cast<uint32_t>(result) < operation.asked;
   if (is_send && (cut || result == -ECONNRESET)) operation.endpoint->reset_taken = true;
   if (result > 0) {
     operation.Advance(static_cast<uint32_t>(result));

@@ -27,9 +27,7 @@ function find(): Found | Error | undefined {
     findContextNames(TCP)
     const tcp = captureNatives(TCP)
     const pipe = captureNatives(Pipe)
-    const engine = makeActive(
-      (binding, kind) => new StreamEngine(binding, kind, defaultOptions),
-    )
+    const engine = makeActive((binding, kind) => new StreamEngine(binding, kind, defaultOptions))
     if (engine === undefined) return undefined
     flushBeforeTheEnd(engine)
     return { stock: { engine, onStreamRead, owner, userBuffer }, TCP, Pipe, tcp, pipe }

@@ -30,8 +30,7 @@ type Accepting =
   | { state: 'retrying'; timer: NodeJS.Timeout }
 
 type Phase =
-  | { state: 'bound' | 'listening' | 'closed' }
-  | { state: 'closing'; onClosed: () => void }
+  { state: 'bound' | 'listening' | 'closed' } | { state: 'closing'; onClosed: () => void }
 
 export class Acceptor {
   readonly id: number

@@ -64,7 +64,11 @@ export class Blocks {
   /** Takes back a block that acquire gave. */
   release(block: Block): void {
     const unused = this.#unusedSend.get(block.size)
-    if (unused !== undefined && unused.length < keptMax && unused.length * block.size < keptBytesMax)
+    if (
+      unused !== undefined &&
+      unused.length < keptMax &&
+      unused.length * block.size < keptBytesMax
+    )
       unused.push(block)
     else this.destroy(block)
   }

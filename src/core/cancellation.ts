@@ -19,7 +19,10 @@ const timeoutMax = 2147483647
 
 /** Throws the reason of a signal that is aborted, and ERR_OUT_OF_RANGE for a timeout that is none. */
 export function requireValid({ signal, timeout }: Cancellable): void {
-  if (timeout !== undefined && !(Number.isInteger(timeout) && timeout >= 1 && timeout <= timeoutMax)) {
+  if (
+    timeout !== undefined &&
+    !(Number.isInteger(timeout) && timeout >= 1 && timeout <= timeoutMax)
+  ) {
     throw outOfRange(`timeout is 1 to ${timeoutMax} milliseconds. Received ${timeout}`)
   }
   signal?.throwIfAborted()

@@ -221,7 +221,13 @@ export class Channel implements Flushable {
     const hasUnread = this.#receive.close()
     this.#send.close()
     const isReset = reset || hasUnread ? 1 : 0
-    driver.start({ complete: () => this.#closed() }, Op.close, this.id, isReset, this.#receive.receives)
+    driver.start(
+      { complete: () => this.#closed() },
+      Op.close,
+      this.id,
+      isReset,
+      this.#receive.receives,
+    )
     // At once, so that the peer sees it before anything that is done later in this tick, as with close(2).
     driver.submit()
     driver.flushables.delete(this)

@@ -23,7 +23,8 @@ export async function connect(options: ConnectOptions): Promise<Connection> {
   const driver = requireDriver()
   requireValid(options)
   const { path } = options
-  if (path !== undefined && typeof path !== 'string') throw invalidArgument('path', 'a string', path)
+  if (path !== undefined && typeof path !== 'string')
+    throw invalidArgument('path', 'a string', path)
   requireNet(path)
   const cancelled = cancellation(options)
   try {

@@ -63,7 +63,8 @@ export function systemError(
 
 /** Node's error for an argument of the wrong type. */
 export function invalidArgument(name: string, expected: string, value: unknown): TypeError {
-  const is = typeof value === 'object' && value !== null ? 'an object of another kind' : String(value)
+  const is =
+    typeof value === 'object' && value !== null ? 'an object of another kind' : String(value)
   return Object.assign(new TypeError(`"${name}" must be ${expected}. Received ${is}`), {
     code: 'ERR_INVALID_ARG_TYPE',
   })

@@ -211,9 +211,12 @@ function checked(options: unknown): Where {
     })
   }
   if (!Number.isInteger(port) || (port as number) < 0 || (port as number) > 65535) {
-    throw Object.assign(new RangeError(`port should be >= 0 and < 65536. Received ${String(port)}.`), {
-      code: 'ERR_SOCKET_BAD_PORT',
-    })
+    throw Object.assign(
+      new RangeError(`port should be >= 0 and < 65536. Received ${String(port)}.`),
+      {
+        code: 'ERR_SOCKET_BAD_PORT',
+      },
+    )
   }
   const literal = typeof host === 'string' ? isIP(host) : 0
   if (literal === 0) {

@@ -14,8 +14,7 @@ const knowsNet = process.allowedNodeEnvironmentFlags.has('--allow-net')
 export function requireNet(resource = ''): void {
   const { permission } = process as { permission?: Permission }
   if (!knowsNet || permission === undefined || permission.has('net')) return
-  const message =
-    'Access to this API has been restricted. Use --allow-net to manage permissions.'
+  const message = 'Access to this API has been restricted. Use --allow-net to manage permissions.'
   throw Object.assign(new Error(message), {
     code: 'ERR_ACCESS_DENIED',
     permission: 'Net',

@@ -173,7 +173,7 @@ export class ReceiveSide implements Completer {
   #keepBytes(into: Into): void {
     const bytes = into.block.bytes.subarray(0, into.bytes)
     const kept: Held[] = []
-    for (let at = 0; at < bytes.length; ) {
+    for (let at = 0; at < bytes.length;) {
       const block = this.#driver.blocks.spare()
       const part = bytes.subarray(at, at + block.size)
       block.bytes.set(part)

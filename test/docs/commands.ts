@@ -1,17 +1,29 @@
 /**
- * Reads the README as a program would: its shell commands with the output they promise, its TypeScript, and the names it
- * mentions. Never runs anything.
+ * Reads the README and the pages for users as a program would: shell commands with the output they promise, TypeScript, and
+ * the names that are mentioned. Never runs anything.
  */
 import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 
 export const root = join(__dirname, '..', '..')
-export const readme = readFileSync(join(root, 'README.md'), 'utf8')
+const pages = [
+  'README.md',
+  'SECURITY.md',
+  'docs/api.md',
+  'docs/benchmark.md',
+  'docs/differences.md',
+  'docs/drivers.md',
+  'docs/limits.md',
+]
+const texts = new Map(pages.map((page) => [page, readFileSync(join(root, page), 'utf8')]))
+export const readme = texts.get('README.md')!
+/** All pages. */
+export const text = [...texts.values()].join('\n')
 
 /** The contents of every fenced block of a language. */
 export function blocks(language: string): string[] {
   const fence = new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\`$`, 'gm')
-  return [...readme.matchAll(fence)].map(([, content]) => content!)
+  return [...text.matchAll(fence)].map(([, content]) => content!)
 }
 
 export interface Command {
@@ -44,7 +56,7 @@ export function commands(): Command[] {
         open = null
       }
     }
-    if (open !== null) throw new Error(`a command in the README never ends:\n${open.text}`)
+    if (open !== null) throw new Error(`a command never ends:\n${open.text}`)
   }
   return found
 }
@@ -58,14 +70,18 @@ function expectation(text: string): string | RegExp {
   return pattern === null ? text : new RegExp(pattern[1]!)
 }
 
-/** Every script that the README tells to run. */
+/** Every script that a page tells to run. */
 export function scripts(): string[] {
-  const named = [...readme.matchAll(/npm run ([\w:-]+)/g)].map(([, name]) => name!)
-  const short = [...readme.matchAll(/npm (start|test)\b/g)].map(([, name]) => name!)
+  const named = [...text.matchAll(/npm run ([\w:-]+)/g)].map(([, name]) => name!)
+  const short = [...text.matchAll(/npm (start|test)\b/g)].map(([, name]) => name!)
   return [...new Set([...named, ...short])]
 }
 
-/** Every relative link. */
+/** Every relative link, from the package's root. */
 export function links(): string[] {
-  return [...readme.matchAll(/\]\((?!https?:)([^)#]+)\)/g)].map(([, target]) => target!)
+  return [...texts].flatMap(([page, content]) =>
+    [...content.matchAll(/\]\((?!https?:)([^)#]+)\)/g)].map(([, target]) =>
+      join(dirname(page), target!),
+    ),
+  )
 }

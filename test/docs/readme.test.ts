@@ -6,7 +6,7 @@ import { execFile } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import ts from 'typescript'
-import { blocks, commands, links, readme, root, scripts } from './commands'
+import { blocks, commands, links, readme, root, scripts, text } from './commands'
 
 interface Manifest {
   exports: Record<string, string | Record<string, string>>
@@ -21,10 +21,10 @@ interface Ended {
   errors: string
 }
 
-function run(text: string): Promise<Ended> {
+function run(command: string): Promise<Ended> {
   return new Promise((resolve) => {
     // The command alone, not the shell, is what has to end: exec leaves one process to kill.
-    const args = ['-c', text.replace(/^((?:\w+=\w+ )?)/, '$1exec ')]
+    const args = ['-c', command.replace(/^((?:\w+=\w+ )?)/, '$1exec ')]
     const options = { cwd: root, timeout: 10_000, killSignal: 'SIGKILL' } as const
     execFile('bash', args, options, (error, output, errors) => {
       const code = error === null ? 0 : typeof error.code === 'number' ? error.code : -1
@@ -33,17 +33,17 @@ function run(text: string): Promise<Ended> {
   })
 }
 
-describe('a command in the README', () => {
+describe('a command in the README or in a page', () => {
   const all = commands()
 
   test('there are some, and each tells what it prints', () => {
     expect(all.length).toBeGreaterThanOrEqual(8)
-    for (const { text, prints } of all)
-      expect({ text, lines: prints.length }).not.toEqual({ text, lines: 0 })
+    for (const { title, prints } of all)
+      expect({ title, lines: prints.length }).not.toEqual({ title, lines: 0 })
   })
 
-  test.each(all)('$title', async ({ text, prints }) => {
-    const { code, output, errors } = await run(text)
+  test.each(all)('$title', async ({ text: command, prints }) => {
+    const { code, output, errors } = await run(command)
     expect({ code, errors }).toEqual({ code: 0, errors: '' })
     const lines = output.trimEnd().split('\n')
     expect(lines).toEqual(
@@ -56,7 +56,7 @@ test('its TypeScript compiles against the built package', () => {
   const examples = blocks('ts')
   expect(examples.length).toBeGreaterThanOrEqual(2)
   const sources = new Map(
-    examples.map((text, index) => [join(root, `readme-${index + 1}.mts`), text]),
+    examples.map((example, index) => [join(root, `readme-${index + 1}.mts`), example]),
   )
   const options: ts.CompilerOptions = {
     target: ts.ScriptTarget.ES2022,
@@ -72,9 +72,9 @@ test('its TypeScript compiles against the built package', () => {
   const { fileExists, getSourceFile } = host
   host.fileExists = (file) => sources.has(file) || fileExists(file)
   host.getSourceFile = (file, ...rest) => {
-    const text = sources.get(file)
-    if (text === undefined) return getSourceFile(file, ...rest)
-    return ts.createSourceFile(file, text, {
+    const source = sources.get(file)
+    if (source === undefined) return getSourceFile(file, ...rest)
+    return ts.createSourceFile(file, source, {
       languageVersion: ts.ScriptTarget.ES2022,
       impliedNodeFormat: ts.ModuleKind.ESNext,
     })
@@ -98,7 +98,7 @@ describe('what the README names', () => {
   })
 
   test('no other subpath is mentioned', () => {
-    const named = [...readme.matchAll(/uring-net(\/[a-z-]+)['"`]/g)].map(([, path]) => `.${path}`)
+    const named = [...text.matchAll(/uring-net(\/[a-z-]+)['"`]/g)].map(([, path]) => `.${path}`)
     expect([...new Set(named)].filter((subpath) => !subpaths.includes(subpath))).toEqual([])
   })
 
@@ -119,7 +119,11 @@ describe('what the README names', () => {
     expect(codes.length).toBeGreaterThan(0)
   })
 
+  test('it is short', () => {
+    expect(readme.split('\n').length).toBeLessThanOrEqual(135)
+  })
+
   test('the table of the benchmark has its place', () => {
-    expect(readme).toMatch(/<!-- bench:begin -->[\s\S]*<!-- bench:end -->/)
+    expect(text).toMatch(/<!-- bench:begin -->[\s\S]*<!-- bench:end -->/)
   })
 })
