@@ -105,7 +105,9 @@ bool Driver::Run(const Command& command) {
     case kClose:
       return RunClose(command);
     case kProvide:
-      URING_CHECK(command.a >= 0 && static_cast<size_t>(command.a) < buffers_.size());
+      URING_CHECK(command.a >= 0 && command.a <= UINT16_MAX &&
+                  static_cast<size_t>(command.a) < buffers_.size() &&
+                  buffers_[static_cast<size_t>(command.a)].iov_len > 0);
       backend_->Provide(command.a);
       return true;
     case kWake:
@@ -230,11 +232,6 @@ void Driver::FinishClose(Endpoint& endpoint) {
 }
 
 // --- completions ---
-
-Operation* Driver::FindOperation(int32_t token) {
-  Operation* operation = operations_.At(token);
-  return operation != nullptr && operation->state != OpState::kFree ? operation : nullptr;
-}
 
 void Driver::Complete(Operation& operation, int32_t result, bool more, int32_t extra) {
   Endpoint& endpoint = *operation.endpoint;
@@ -450,7 +447,7 @@ int Driver::Register(int32_t index, uint8_t* data, size_t length) {
 }
 
 int32_t Driver::Unsent(int32_t token) {
-  const Operation* operation = FindOperation(token);
+  const Operation* operation = operations_.Find(token);
   return operation == nullptr ? 0 : static_cast<int32_t>(operation->length - operation->done);
 }
 
@@ -462,6 +459,7 @@ int32_t Driver::Offer(int32_t id, Pieces pieces) {
   if (endpoint == nullptr) return -EBADF;
   if (endpoint->operations[kSendKind] != nullptr) return 0;
   const ssize_t taken = SendPieces(endpoint->fd, pieces);
+  if (taken == -ECONNRESET) endpoint->reset_taken = true;
   if (taken < 0) return taken == -EAGAIN ? 0 : static_cast<int32_t>(taken);
   counters_.bytes_sent += static_cast<uint64_t>(taken);
   return static_cast<int32_t>(taken);

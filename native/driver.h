@@ -79,7 +79,7 @@ class Driver final : public LoopEngine, public OperationHost {
   void Flush() override { Submit(); }
 
   // OperationHost
-  Operation* FindOperation(int32_t token) override;
+  Operation* FindOperation(int32_t token) override { return operations_.Find(token); }
   Endpoint* FindEndpoint(int32_t id) override { return endpoints_.Find(id); }
   void Complete(Operation& operation, int32_t result, bool more, int32_t extra) override;
   int32_t Admit(int fd, const Endpoint& listener) override;

@@ -156,7 +156,7 @@ class EndpointTable {
 // Operations by the token that JavaScript gives them; they never move.
 class OperationTable {
  public:
-  // Null for a token out of range.
+  // For a new operation. Null for a token out of range.
   Operation* At(int32_t token) {
     if (token <= 0 || token > kTokenMax) return nullptr;
     const auto index = static_cast<size_t>(token);
@@ -164,11 +164,12 @@ class OperationTable {
     return operations_[index].get();
   }
 
-  template <typename Visit>
-  void ForEach(Visit visit) {
-    for (const auto& operation : operations_) {
-      if (operation->state != OpState::kFree) visit(*operation);
-    }
+  // Null when it is not in flight.
+  Operation* Find(int32_t token) {
+    const auto index = static_cast<size_t>(token);
+    if (token <= 0 || index >= operations_.size()) return nullptr;
+    Operation* operation = operations_[index].get();
+    return operation->state == OpState::kFree ? nullptr : operation;
   }
 
  private:

@@ -70,6 +70,8 @@ class UringOperations final : public OperationBackend {
   Counters* counters_ = nullptr;
   io_uring ring_ = {};
   BufferRing buffers_;
+  uint32_t provided_ = 0;
+  uint32_t provided_max_ = 0;
   bool overflowing_ = false;
   // Operations that the kernel knows of, or will with the next submission.
   uint32_t in_kernel_ = 0;
@@ -85,6 +87,7 @@ int UringOperations::Setup(OperationHost* host, const Options& options, Counters
   host_ = host;
   counters_ = counters;
   if (options.disable & kBufferRing) return -EOPNOTSUPP;
+  provided_max_ = options.receive_buffers;
   const int error = OpenRing(&ring_, options, &counters->features, [&] {
     return buffers_.Setup(&ring_, kGroup, options.receive_buffers);
   });
@@ -94,6 +97,9 @@ int UringOperations::Setup(OperationHost* host, const Options& options, Counters
 }
 
 void UringOperations::Provide(int32_t index) {
+  // More than the ring holds would take the place of others.
+  URING_CHECK(provided_ < provided_max_);
+  ++provided_;
   const iovec buffer = host_->BufferAt(index);
   // Lifetime: JavaScript keeps the memory until a completion gives the buffer back.
   buffers_.Provide(static_cast<uint16_t>(index), static_cast<uint8_t*>(buffer.iov_base),
@@ -168,23 +174,29 @@ void UringOperations::PrepareEntry(io_uring_sqe* sqe, Operation& operation) {
       return;
     case kReceiveInto: {
       const iovec& piece = operation.pieces[operation.first];
-      const bool whole = operation.minimum == operation.length;
-      io_uring_prep_recv(sqe, fd, piece.iov_base, piece.iov_len, whole ? MSG_WAITALL : 0);
+      // Not MSG_WAITALL: with bytes to tell of, the kernel would keep an error to itself.
+      io_uring_prep_recv(sqe, fd, piece.iov_base, piece.iov_len, 0);
       return;
     }
-    case kSend:
-      if (left == 1) {
-        const iovec& piece = operation.pieces[operation.first];
-        operation.asked = static_cast<uint32_t>(std::min<size_t>(piece.iov_len, kSendBytesAtOnce));
-        io_uring_prep_send(sqe, fd, piece.iov_base, operation.asked, MSG_WAITALL | MSG_NOSIGNAL);
+    case kSend: {
+      iovec* pieces = operation.pieces.data() + operation.first;
+      size_t count = 1;
+      size_t bytes = std::min<size_t>(pieces[0].iov_len, kSendBytesAtOnce);
+      while (count < std::min(left, kPiecesAtOnce) &&
+             bytes + pieces[count].iov_len <= kSendBytesAtOnce) {
+        bytes += pieces[count++].iov_len;
+      }
+      operation.asked = static_cast<uint32_t>(bytes);
+      if (count == 1) {
+        io_uring_prep_send(sqe, fd, pieces[0].iov_base, bytes, MSG_WAITALL | MSG_NOSIGNAL);
         return;
       }
-      operation.asked = left <= kPiecesAtOnce ? operation.length - operation.done : 0;
       operation.message = {};
-      operation.message.msg_iov = operation.pieces.data() + operation.first;
-      operation.message.msg_iovlen = std::min(left, kPiecesAtOnce);
+      operation.message.msg_iov = pieces;
+      operation.message.msg_iovlen = count;
       io_uring_prep_sendmsg(sqe, fd, &operation.message, MSG_WAITALL | MSG_NOSIGNAL);
       return;
+    }
     case kReadFile: {
       const iovec& piece = operation.pieces[operation.first];
       io_uring_prep_read(sqe, fd, piece.iov_base, static_cast<unsigned>(piece.iov_len),
@@ -309,6 +321,7 @@ void UringOperations::CompleteReceive(Operation& operation, int32_t result,
   int32_t index = -1;
   if (cqe.flags & IORING_CQE_F_BUFFER) {
     index = static_cast<int32_t>(cqe.flags >> IORING_CQE_BUFFER_SHIFT);
+    --provided_;
     // Also without bytes a buffer may have been picked: it goes back.
     if (result <= 0) Provide(std::exchange(index, -1));
   }
@@ -337,8 +350,12 @@ void UringOperations::CompleteTransfer(Operation& operation, int32_t result) {
     --in_kernel_;
     return Start(operation);
   }
-  if (result == 0 && !is_send) return End(operation, static_cast<int32_t>(operation.done));
-  End(operation, result > 0 || result == -EINTR ? -ECANCELED : result == 0 ? -EIO : result);
+  if (result == 0 && !is_send) {
+    const bool is_reset = operation.done == 0 && EndIsReset(*operation.endpoint);
+    return End(operation, is_reset ? -ECONNRESET : static_cast<int32_t>(operation.done));
+  }
+  if (goes_on) return End(operation, refused_ != 0 ? refused_ : -ECANCELED);
+  End(operation, result == 0 ? -EIO : result);
 }
 
 void UringOperations::CompleteAccept(Operation& operation, int32_t result, bool more) {

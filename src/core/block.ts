@@ -62,6 +62,11 @@ export class Block {
     return this.#bytes
   }
 
+  /** Whether somebody who was shown the bytes has taken them for good. */
+  get isTransferred(): boolean {
+    return this.#memory.byteLength !== this.size
+  }
+
   /** The bytes, for somebody else to look at. */
   show(): Buffer {
     this.#isShown = true

@@ -2,7 +2,7 @@
  * Cancellation by AbortSignal and by deadline. A cancel is a request (C1): what is cancelled ends when its last completion
  * says so. Owns one listener on the signal and one timer for as long as the operation runs, never longer.
  */
-import { Errno, outOfRange, systemError } from './errors'
+import { Errno, invalidArgument, outOfRange, systemError } from './errors'
 
 /** Options of every operation that can be cancelled. */
 export interface Cancellable {
@@ -24,6 +24,12 @@ export function requireValid({ signal, timeout }: Cancellable): void {
     !(Number.isInteger(timeout) && timeout >= 1 && timeout <= timeoutMax)
   ) {
     throw outOfRange(`timeout is 1 to ${timeoutMax} milliseconds. Received ${timeout}`)
+  }
+  if (
+    signal !== undefined &&
+    !(typeof signal === 'object' && signal !== null && 'aborted' in signal)
+  ) {
+    throw invalidArgument('signal', 'an AbortSignal', signal)
   }
   signal?.throwIfAborted()
 }

@@ -21,6 +21,9 @@ export type ConnectOptions = Cancellable &
  */
 export async function connect(options: ConnectOptions): Promise<Connection> {
   const driver = requireDriver()
+  if (typeof options !== 'object' || options === null) {
+    throw invalidArgument('options', 'an object with a port or a path', options)
+  }
   requireValid(options)
   const { path } = options
   if (path !== undefined && typeof path !== 'string')
@@ -79,7 +82,8 @@ async function resolveTarget(options: ConnectOptions): Promise<Target> {
       code: 'ERR_SOCKET_BAD_PORT',
     })
   }
-  const host = options.host ?? 'localhost'
+  // An empty one is node:net's, too.
+  const host = options.host || 'localhost'
   const literal = isIP(host)
   if (literal !== 0) return { family: literal === 4 ? 'inet' : 'inet6', address: host, port }
   const { address, family } = await lookup(host)

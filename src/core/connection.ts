@@ -31,8 +31,12 @@ const waitingSendsMax = 1024
 
 const noOptions: ReceiveOptions = {}
 
-const abandoned = new FinalizationRegistry<Channel>((channel) => {
-  if (!channel.isClosing) channel.close(false, () => {})
+const abandoned = new FinalizationRegistry<Receiving>((receiving) => {
+  const { channel, hasUnread } = receiving
+  if (channel.isClosing) return
+  // Also so that the leases that wait come back: what holds them is what they go back to.
+  receiving.fail(new UringError('ERR_URING_CLOSED', 'the connection was collected'))
+  channel.close(hasUnread, () => {})
 })
 
 export class Connection {
@@ -47,7 +51,7 @@ export class Connection {
   constructor(driver: Driver, id: number) {
     this.#receiving = new Receiving(driver, id)
     this.channel = this.#receiving.channel
-    abandoned.register(this, this.channel, this)
+    abandoned.register(this, this.#receiving, this)
   }
 
   /**

@@ -30,7 +30,7 @@ export interface Flushable {
   flush(): void
 }
 
-export interface DriverStats extends NativeStats {}
+export type DriverStats = NativeStats
 
 export const defaultOptions: NativeOptions = {
   poolBytes: 2 << 20,

@@ -77,6 +77,7 @@ export class Lease {
   /** The first `length` bytes. Only for the owner: throws while in flight, and views taken before are empty then. */
   get bytes(): Buffer {
     this.#require('owned')
+    if (this.#block.isTransferred) throw transferred()
     return this.#block.show().subarray(0, this.#length)
   }
 
@@ -117,10 +118,7 @@ export class Lease {
     if (!this.#block.isOf(native)) throw invalidArgument('bytes', 'a lease of this thread', this)
     if (!this.#block.hide()) {
       this.#giveUp()
-      throw new UringError(
-        'ERR_URING_LEASE_TRANSFERRED',
-        'the ArrayBuffer of the lease was transferred',
-      )
+      throw transferred()
     }
     this.#state = 'inFlight'
     return this.#block
@@ -149,4 +147,11 @@ export class Lease {
     }
     throw new UringError('ERR_URING_LEASE_RELEASED', 'the lease was released')
   }
+}
+
+function transferred(): UringError {
+  return new UringError(
+    'ERR_URING_LEASE_TRANSFERRED',
+    'the ArrayBuffer of the lease was transferred',
+  )
 }

@@ -164,11 +164,16 @@ export class SendSide implements Completer {
     const block = this.#driver.blocks.acquire(total)
     let at = 0
     entries.forEach(({ chunk, encoding }, i) => {
-      if (typeof chunk === 'string') block.bytes.write(chunk, at, encoding)
-      else block.bytes.set(chunk, at)
-      at += lengths[i]!
+      // Of hex and base64 the length is known only when they are decoded: at most `lengths[i]`.
+      if (typeof chunk === 'string') at += block.bytes.write(chunk, at, encoding)
+      else {
+        block.bytes.set(chunk, at)
+        at += lengths[i]!
+      }
     })
-    return this.#accept(block, true, total, request)
+    if (at > 0) return this.#accept(block, true, at, request)
+    this.#driver.blocks.release(block)
+    return this.#accept(null, false, 0, request)
   }
 
   /** See Channel.sendBlock. */
@@ -305,7 +310,9 @@ export class SendSide implements Completer {
       const part = Math.min(taken, send.length - send.taken)
       taken -= part
       send.taken += part
-      if (send.taken === send.length) continue
+      // An empty one fails with what failed before it.
+      const isEmptyAfterFailure = send.length === 0 && this.#failedWith !== 0
+      if (send.taken === send.length && !isEmptyAfterFailure) continue
       // Another one in this operation was cancelled: this one goes on, and those behind it.
       if (result === Errno.ECANCELED && !send.isCancelled && !this.#isClosed) {
         again = Math.min(again, i)

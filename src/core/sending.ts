@@ -2,11 +2,13 @@
  * One send of the ownership API: lends its leases for as long as it runs, and resolves a promise with the completion. Owns
  * nothing that lasts longer than the send.
  */
+import { isUint8Array } from 'node:util/types'
 import type { Block } from './block'
 import { watch } from './cancellation'
 import type { Cancellable } from './cancellation'
 import type { Channel, SendRequest } from './channel'
 import type { Completion } from './completion'
+import { bytesOf } from './copy'
 import { Errno, invalidArgument, outOfRange, systemError } from './errors'
 import type { SystemError } from './errors'
 import { Lease } from './lease'
@@ -113,6 +115,5 @@ export function viewOf(bytes: unknown): Uint8Array {
   if (!ArrayBuffer.isView(bytes)) {
     throw invalidArgument('bytes', 'a Lease, a TypedArray or a DataView', bytes)
   }
-  if (bytes instanceof Uint8Array) return bytes
-  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+  return isUint8Array(bytes) ? bytes : bytesOf(bytes)
 }

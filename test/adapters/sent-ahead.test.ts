@@ -1,6 +1,5 @@
 /** What is sent before a Writable writes it: sent once, told once, when both have happened. The channel is made up. */
 import { SentAhead } from '../../src/adapters/sent-ahead'
-import { Sent } from '../../src/core/channel'
 import type { Channel, SendEntry, SendRequest } from '../../src/core/channel'
 
 const EPIPE = -32
@@ -10,15 +9,20 @@ class FakeChannel {
   readonly requests: SendRequest[] = []
   bytesAccepted = 0
   /** What the next send answers. */
-  answer: number = Sent.done
+  answer = 0
 
   sendEntries(entries: readonly SendEntry[], request: SendRequest): number {
     if (this.answer < 0) return this.answer
     const text = entries.map(({ chunk }) => String(chunk)).join('')
     this.sent.push(text)
     this.bytesAccepted += text.length
-    if (this.answer === Sent.pending) this.requests.push(request)
-    return this.answer
+    this.requests.push(request)
+    return 0
+  }
+
+  /** The first send that has not ended ends. */
+  end(status = 0): void {
+    this.requests.shift()!.onSent(status, 1)
   }
 }
 
@@ -31,7 +35,7 @@ let told: number[]
 const request: SendRequest = { onSent: (status) => told.push(status) }
 const send = (...held: string[]): void =>
   ahead.send(channel as unknown as Channel, entries(...held))
-const write = (...chunks: string[]): number =>
+const write = (...chunks: string[]): void =>
   ahead.write(channel as unknown as Channel, entries(...chunks), request)
 
 beforeEach(() => {
@@ -48,63 +52,80 @@ test('what is held is sent once, however often it is asked for', () => {
   expect(ahead.isWritten).toBe(false)
 })
 
-test('writing what was sent sends nothing, and is done', () => {
+test('writing what was sent sends nothing, and is told when that has ended', () => {
   send('a', 'b')
-  expect(write('a', 'b')).toBe(Sent.done)
+  write('a', 'b')
   expect(channel.sent).toEqual(['ab'])
   expect(ahead.isWritten).toBe(true)
   expect(ahead.bytes).toBe(0)
+  expect(told).toEqual([])
+  channel.end()
+  expect(told).toEqual([0])
+})
+
+test('writing what was sent and has ended is told within the call', () => {
+  send('a')
+  channel.end()
+  expect(told).toEqual([])
+  write('a')
+  expect(told).toEqual([0])
 })
 
 test('what follows in the same write is sent after it', () => {
   send('a')
-  expect(write('a', 'b', 'c')).toBe(Sent.done)
+  write('a', 'b', 'c')
   expect(channel.sent).toEqual(['a', 'bc'])
+  channel.end()
+  expect(told).toEqual([])
+  channel.end()
+  expect(told).toEqual([0])
 })
 
 test('a Writable that writes one at a time gets to all of it', () => {
   send('a', 'b')
-  expect(write('a')).toBe(Sent.done)
+  channel.end()
+  write('a')
   expect(ahead.isWritten).toBe(false)
-  expect(write('b')).toBe(Sent.done)
+  write('b')
   expect(ahead.isWritten).toBe(true)
   expect(channel.sent).toEqual(['ab'])
+  expect(told).toEqual([0, 0])
 })
 
-test('a write is told when the last of the sends has ended', () => {
-  channel.answer = Sent.pending
+test('a write is told once, when the last of the sends has ended', () => {
   send('a')
   send('a', 'b')
-  expect(write('a', 'b', 'c')).toBe(Sent.pending)
-  const [first, second, third] = channel.requests
-  first!.onSent(0, 1)
-  second!.onSent(0, 1)
+  write('a', 'b', 'c')
+  channel.end()
+  channel.end()
   expect(told).toEqual([])
-  third!.onSent(0, 1)
+  channel.end()
   expect(told).toEqual([0])
 })
 
-test('sends that end before the write leave nothing to wait for', () => {
-  channel.answer = Sent.pending
-  send('a')
-  channel.requests[0]!.onSent(0, 1)
-  expect(write('a')).toBe(Sent.done)
-  expect(told).toEqual([])
-})
-
 test('a send that fails fails the write, and nothing is sent after it', () => {
-  channel.answer = Sent.pending
   send('a')
-  channel.requests[0]!.onSent(EPIPE, 0)
-  expect(write('a', 'b')).toBe(EPIPE)
+  channel.end(EPIPE)
+  write('a', 'b')
+  expect(told).toEqual([EPIPE])
+  expect(channel.sent).toEqual(['a'])
+  send('c')
   expect(channel.sent).toEqual(['a'])
 })
 
-test('a send that is refused fails the write', () => {
+test('a send that fails while the write waits fails it', () => {
+  send('a')
+  write('a')
+  channel.end(EPIPE)
+  expect(told).toEqual([EPIPE])
+})
+
+test('a send that is refused fails the write, and nothing is sent after it', () => {
   channel.answer = EPIPE
   send('a')
-  channel.answer = Sent.done
-  expect(write('a', 'b')).toBe(EPIPE)
+  channel.answer = 0
+  write('a', 'b')
+  expect(told).toEqual([EPIPE])
   expect(channel.sent).toEqual([])
 })
 

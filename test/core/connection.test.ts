@@ -1,18 +1,19 @@
 /** The ownership API over a channel: what is lent comes back, what is dropped is cancelled, nothing received is lost. */
-import { active } from '../../src/core/active'
-import { Connection, connect } from '../../src/core/connection'
+import { requireDriver } from '../../src/core/active'
+import { Connection } from '../../src/core/connection'
+import { connect } from '../../src/core/connect'
 import type { Driver } from '../../src/core/driver'
+import { UringError } from '../../src/core/errors'
 import type { Lease } from '../../src/core/lease'
 import { Pool } from '../../src/core/pool'
-import type { ScriptedKernel } from './scripted-binding'
-import { errno } from './scripted-binding'
+import { leasesMax } from '../../src/core/receiving'
+import type { ScriptedKernel } from './scripted-kernel'
+import { errno } from './scripted-kernel'
 import { Recorder, makeDriver, settle } from './fixtures'
 
 // Ticks run by Node only: run from inside a test they would settle promises in the middle of its statements.
 jest.mock('../../src/core/ticks', () => ({ runTicks: jest.fn() }))
-jest.mock('../../src/core/active', () => ({
-  active: { name: 'uring', reason: 'a script', driver: undefined },
-}))
+jest.mock('../../src/core/active', () => ({ requireDriver: jest.fn() }))
 
 const code = (value: string) => expect.objectContaining({ code: value })
 
@@ -40,10 +41,10 @@ const textOf = (lease: Lease | null): string | null =>
 beforeEach(() => {
   ;({ kernel, driver } = makeDriver())
   stopWaking = kernel.wakeByItself()
-  ;(active as { driver: Driver | undefined }).driver = driver
+  jest.mocked(requireDriver).mockReturnValue(driver)
   pool = new Pool(driver, { count: 2, leaseBytes: 8 })
   id = kernel.endpoint()
-  connection = new Connection(driver, id, pool)
+  connection = new Connection(driver, id)
 })
 
 afterEach(async () => {
@@ -69,13 +70,6 @@ describe('receive', () => {
     expect(textOf(lease)).toBe('one')
   })
 
-  test('more than a lease holds comes in several, in order', async () => {
-    const pending = connection.receive()
-    kernel.deliver(kernel.received(id, 'abcdefghIJ'))
-    expect(textOf(await pending)).toBe('abcdefgh')
-    expect(textOf(await connection.receive())).toBe('IJ')
-  })
-
   test('what arrives between two receives is kept, in order', async () => {
     const pending = connection.receive()
     kernel.deliver(kernel.received(id, '1'), kernel.received(id, '2'))
@@ -90,57 +84,60 @@ describe('receive', () => {
     expect(await connection.receive()).toBeNull()
   })
 
-  test('after one receive the kernel is told to stop, and no further lease is used up (R2)', async () => {
+  test('little is read ahead: then the kernel is told to stop (R2)', async () => {
     const pending = connection.receive()
-    kernel.deliver(kernel.received(id, '1'), kernel.received(id, '2'))
+    kernel.deliver(kernel.received(id, '1'))
     await pending
-    expect(pool.available).toBe(1)
+    let ahead = 0
+    while (!kernel.isCancelRequested(id, 'receive')) {
+      kernel.deliver(kernel.received(id, '.'))
+      expect(++ahead).toBeLessThan(10)
+    }
+    kernel.deliver(kernel.receiveEnded(id, errno('ECANCELED')))
+    expect(kernel.isInFlight(id, 'receive')).toBe(false)
+    for (; ahead > 0; ahead--) expect(textOf(await connection.receive())).toBe('.')
+    expect(await stateOf(connection.receive())).toBe('pending')
+    expect(kernel.isInFlight(id, 'receive')).toBe(true)
+  })
+
+  test('with 16 leases out it waits for one to come back, and nothing is lost (R2)', async () => {
+    expect(leasesMax).toBe(16)
+    const leases: Lease[] = []
+    for (let i = 0; i < leasesMax; i++) {
+      const receiving = connection.receive()
+      kernel.deliver(kernel.received(id, `${i}`))
+      leases.push((await receiving)!)
+    }
+    const waiting = connection.receive()
+    // What the kernel had under way already; then it ends.
+    kernel.deliver(kernel.received(id, 'next'))
     expect(kernel.isCancelRequested(id, 'receive')).toBe(true)
-    expect(textOf(await connection.receive())).toBe('2')
-  })
-
-  test('an exhausted pool is back-pressure: the rest waits, the kernel is told to stop (R2)', async () => {
-    const pending = connection.receive()
-    kernel.deliver(kernel.received(id, 'aaaaaaaabbbbbbbbcc'))
-    const first = (await pending)!
-    const second = (await connection.receive())!
-    const third = connection.receive()
-    expect(await stateOf(third)).toBe('pending')
+    kernel.deliver(kernel.receiveEnded(id, errno('ECANCELED')))
+    expect(await stateOf(waiting)).toBe('pending')
+    expect(kernel.isInFlight(id, 'receive')).toBe(false)
+    expect(leases.map(textOf)).toEqual(leases.map((_, i) => `${i}`))
+    leases[3]!.release()
+    expect(textOf(await waiting)).toBe('next')
+    const after = connection.receive()
+    expect(await stateOf(after)).toBe('pending')
+    // At most one arrival is kept: it stops the kernel.
+    kernel.deliver(kernel.received(id, 'after'))
     expect(kernel.isCancelRequested(id, 'receive')).toBe(true)
-    expect(driver.arena.bytesInUse).toBe(2 * 256)
-    first.release()
-    expect(textOf(await third)).toBe('cc')
-    second.release()
+    expect(await stateOf(after)).toBe('pending')
+    leases[0]!.release()
+    expect(textOf(await after)).toBe('after')
   })
 
-  test('two connections on one pool: the one that has data gets the lease, whoever waits longer', async () => {
+  test('another connection receives while one has all its leases out', async () => {
+    for (let i = 0; i < leasesMax; i++) {
+      const receiving = connection.receive()
+      kernel.deliver(kernel.received(id, 'x'))
+      await receiving
+    }
     const otherId = kernel.endpoint()
-    const other = new Connection(driver, otherId, pool)
-    const leases = [pool.acquire()!, pool.acquire()!]
-    const idle = connection.receive()
-    const busy = other.receive()
-    leases[0]!.release()
-    await settle()
-    // Now `connection` was woken and waits for its silent peer, with a lease to spare.
-    if (kernel.isInFlight(otherId, 'receive')) kernel.deliver(kernel.received(otherId, 'data'))
-    expect(await stateOf(busy)).toBe('fulfilled')
-    expect(await stateOf(idle)).toBe('pending')
-  })
-
-  test('a receive that was aborted while it waited for the pool does not swallow the wake-up', async () => {
-    const otherId = kernel.endpoint()
-    const other = new Connection(driver, otherId, pool)
-    const leases = [pool.acquire()!, pool.acquire()!]
-    const abort = new AbortController()
-    const aborted = connection.receive({ signal: abort.signal })
-    const wanted = other.receive()
-    abort.abort()
-    await expect(aborted).rejects.toMatchObject({ name: 'AbortError' })
-    leases[0]!.release()
-    await settle()
-    expect(kernel.isInFlight(otherId, 'receive')).toBe(true)
-    kernel.deliver(kernel.receiveEnded(otherId, 0))
-    expect(await wanted).toBeNull()
+    const receiving = new Connection(driver, otherId).receive()
+    kernel.deliver(kernel.received(otherId, 'served'))
+    expect(textOf(await receiving)).toBe('served')
   })
 
   test('an error is a system error of read, every time, after the data before it', async () => {
@@ -299,7 +296,7 @@ describe('send', () => {
       connection.send(lease),
       connection.send(Buffer.from('2')),
     ]
-    for (let i = 0; i < 3; i++) kernel.deliver(kernel.sent(id))
+    for (let i = 0; i < 2; i++) kernel.deliver(kernel.sent(id))
     await Promise.all(all)
     expect(kernel.wire(id)).toBe('1LLLLLLLL2')
   })
@@ -319,9 +316,10 @@ describe('send', () => {
     kernel.deliver(kernel.received(id, 'echo'))
     const sending = connection.send((await pending)!)
     kernel.deliver(kernel.sent(id))
-    ;(await sending).buffer.release()
+    const { buffer } = await sending
+    expect(textOf(buffer)).toBe('echo')
+    buffer.release()
     expect(kernel.wire(id)).toBe('echo')
-    expect(pool.available).toBe(2)
   })
 
   test('cancelled before it started: nothing taken, the stream goes on', async () => {
@@ -357,6 +355,105 @@ describe('send', () => {
     abort.abort()
     kernel.deliver(kernel.sent(id))
     expect(await sending).toMatchObject({ ok: true, result: 3 })
+  })
+
+  test('after its deadline: ETIMEDOUT says how many bytes were taken, and the lease is back', async () => {
+    const lease = pool.acquire()!
+    const sending = connection.send(lease, { timeout: 1 })
+    while (!kernel.isCancelRequested(id, 'send')) await settle()
+    expect(lease.state).toBe('inFlight')
+    expect(await stateOf(sending)).toBe('pending')
+    kernel.deliver(kernel.sent(id, errno('ECANCELED'), 3))
+    expect(await sending).toMatchObject({
+      ok: false,
+      result: 3,
+      error: { code: 'ETIMEDOUT', syscall: 'write', errno: errno('ETIMEDOUT') },
+    })
+    expect(lease.state).toBe('owned')
+    // What follows would land in the gap.
+    expect(await connection.send(Buffer.from('x'))).toMatchObject({ ok: false, result: 0 })
+  })
+
+  test('a deadline that came too late: it was sent, and says so', async () => {
+    const sending = connection.send(Buffer.from('abc'), { timeout: 1 })
+    while (!kernel.isCancelRequested(id, 'send')) await settle()
+    kernel.deliver(kernel.sent(id))
+    expect(await sending).toMatchObject({ ok: true, result: 3 })
+  })
+
+  test('a deadline and a signal together: what comes first is the reason', async () => {
+    const abort = new AbortController()
+    const sending = connection.send(Buffer.from('abc'), { timeout: 60_000, signal: abort.signal })
+    abort.abort()
+    kernel.deliver(kernel.sent(id, errno('ECANCELED')))
+    expect(await sending).toMatchObject({ ok: false, result: 0, error: { code: 'ECANCELED' } })
+  })
+
+  test('leases disposed of while in flight are released at their completion', async () => {
+    const sending = (() => {
+      using lease = pool.acquire()!
+      return connection.send(lease)
+    })()
+    expect(pool.available).toBe(1)
+    await settle()
+    expect(pool.available).toBe(1)
+    kernel.deliver(kernel.sent(id))
+    const { ok, buffer } = await sending
+    expect(ok).toBe(true)
+    expect(buffer.state).toBe('released')
+    expect(pool.available).toBe(2)
+  })
+
+  test('views taken from a lease are empty while it is in flight, and cannot change what is sent', async () => {
+    const lease = pool.acquire()!
+    const view = lease.bytes.fill(0x61)
+    const part = view.subarray(2)
+    const sending = connection.send(lease)
+    expect([view.length, part.length]).toEqual([0, 0])
+    part[0] = 0x62
+    kernel.deliver(kernel.sent(id))
+    await sending
+    expect(kernel.wire(id)).toBe('aaaaaaaa')
+    expect(view).toHaveLength(0)
+    lease.release()
+    expect(view).toHaveLength(0)
+  })
+
+  test('sends that waited go out in one operation, leases among them', async () => {
+    const lease = pool.acquire()!
+    lease.bytes.fill(0x4c)
+    const all = [
+      connection.send(Buffer.from('first')),
+      connection.send(Buffer.from('1')),
+      connection.send(lease),
+      connection.send(Buffer.from('2')),
+    ]
+    kernel.deliver(kernel.sent(id))
+    expect(kernel.sendLengths(id)).toEqual([1, 8, 1])
+    kernel.deliver(kernel.sent(id))
+    expect((await Promise.all(all)).every(({ ok }) => ok)).toBe(true)
+    expect(kernel.wire(id)).toBe('first1LLLLLLLL2')
+  })
+
+  test('one of several in flight together that is cancelled leaves the others whole', async () => {
+    const abort = new AbortController()
+    const lease = pool.acquire()!
+    const first = connection.send(Buffer.from('first'))
+    const rest = [
+      connection.send(Buffer.from('aaa')),
+      connection.send(lease, { signal: abort.signal }),
+      connection.send(Buffer.from('ccc')),
+    ]
+    kernel.deliver(kernel.sent(id))
+    await first
+    abort.abort()
+    kernel.deliver(kernel.sent(id, errno('ECANCELED'), 2))
+    kernel.deliver(kernel.sent(id))
+    const [before, cancelled, after] = await Promise.all(rest)
+    expect([before!.ok, cancelled!.ok, after!.ok]).toEqual([true, false, true])
+    expect(cancelled).toMatchObject({ result: 0, error: { code: 'ECANCELED' } })
+    expect(lease.state).toBe('owned')
+    expect(kernel.wire(id)).toBe('firstaaaccc')
   })
 
   test('the number that may wait is bounded; one more is refused whole', async () => {
@@ -400,7 +497,7 @@ describe('shutdown', () => {
     const gone = connection.shutdown()
     kernel.deliver(kernel.shutDown(id, errno('ENOTCONN')))
     await gone
-    const other = new Connection(driver, kernel.endpoint(), pool)
+    const other = new Connection(driver, kernel.endpoint())
     const failed = other.shutdown()
     kernel.deliver(kernel.shutDown(other.channel.id, errno('EIO')))
     await expect(failed).rejects.toMatchObject({ code: 'EIO', syscall: 'shutdown' })
@@ -436,14 +533,33 @@ describe('close', () => {
     expect(kernel.count(id, 'close')).toBe(1)
   })
 
-  test('leases that were ready and not taken go back to the pool', async () => {
+  test.each([
+    [
+      'with bytes that nobody has taken the peer sees a reset, and their memory is used again',
+      true,
+    ],
+    ['with all bytes taken the peer sees none', false],
+  ])('%s', async (_what, isUnread) => {
     const pending = connection.receive()
-    kernel.deliver(kernel.received(id, 'aaaaaaaabb'))
+    kernel.deliver(kernel.received(id, 'taken'), ...(isUnread ? [kernel.received(id, 'not')] : []))
     ;(await pending)!.release()
-    expect(pool.available).toBe(1)
+    const before = kernel.providedCount
     void connection.close()
-    expect(pool.available).toBe(2)
+    expect(kernel.isReset(id)).toBe(isUnread)
+    expect(kernel.providedCount).toBe(before + (isUnread ? 1 : 0))
     kernel.deliver(kernel.closed(id))
+  })
+
+  test('leases that were taken stay their owner’s', async () => {
+    const pending = connection.receive()
+    kernel.deliver(kernel.received(id, 'mine'))
+    const lease = (await pending)!
+    void connection.close()
+    kernel.deliver(kernel.closed(id))
+    await settle()
+    expect(textOf(lease)).toBe('mine')
+    lease.release()
+    expect(lease.state).toBe('released')
   })
 
   test('reset() makes the peer see a reset', async () => {
@@ -469,7 +585,8 @@ describe('close', () => {
     const sending = connection.send(Buffer.from('x'), { signal: abort.signal })
     void connection.close()
     abort.abort()
-    expect(kernel.taken()).toEqual(['close'])
+    expect(kernel.queued).toBe(0)
+    expect(kernel.log.map(({ op }) => op)).toEqual(['send', 'close'])
     kernel.deliver(kernel.closed(id))
     expect((await sending).ok).toBe(false)
   })
@@ -487,7 +604,7 @@ describe('close', () => {
 
     const other = kernel.endpoint()
     {
-      using inner = new Connection(driver, other, pool)
+      using inner = new Connection(driver, other)
       expect(inner.channel.isClosing).toBe(false)
     }
     expect(kernel.isClosing(other)).toBe(true)
@@ -506,25 +623,26 @@ describe('take', () => {
 
   test('hands over what was received and not taken, in order, then what comes later (R1)', async () => {
     const pending = connection.receive()
-    kernel.deliver(kernel.received(id, 'aaaaaaaabbbbbbbbcc'), kernel.received(id, 'dd'))
+    kernel.deliver(['aa', 'bb', 'cc', 'dd'].map((text) => kernel.received(id, text)))
     const lease = (await pending)!
-    const seen = new Recorder()
-    expect(await readAll(seen)).toEqual(['bytes bbbbbbbb', 'bytes cc', 'bytes dd'])
+    const seen = new Recorder(driver)
+    expect(await readAll(seen)).toEqual(['bytes bb', 'bytes cc', 'bytes dd'])
     kernel.deliver(kernel.received(id, 'ee'))
     expect(seen.drain()).toEqual(['bytes ee'])
+    expect(textOf(lease)).toBe('aa')
+    const before = kernel.providedCount
     lease.release()
-    expect(pool.available).toBe(2)
+    expect(kernel.providedCount).toBe(before + 1)
   })
 
-  test('hands over several leases that were ready in the order they were filled', async () => {
-    const roomy = new Pool(driver, { count: 4, leaseBytes: 2 })
-    const otherId = kernel.endpoint()
-    connection = new Connection(driver, otherId, roomy)
+  test('a lease that comes back later starts nothing', async () => {
     const pending = connection.receive()
-    kernel.deliver(kernel.received(otherId, '11223344'))
-    ;(await pending)!.release()
-    expect(await readAll(new Recorder())).toEqual(['bytes 22', 'bytes 33', 'bytes 44'])
-    expect(roomy.available).toBe(4)
+    kernel.deliver(kernel.received(id, 'aa'))
+    const lease = (await pending)!
+    connection.take()
+    kernel.taken()
+    lease.release()
+    expect(kernel.taken()).toEqual([])
   })
 
   test.each([
@@ -532,16 +650,20 @@ describe('take', () => {
     [errno('ECONNRESET'), `receive error ${errno('ECONNRESET')}`],
   ])('hands over the end (%i) behind the data', async (status, event) => {
     const pending = connection.receive()
-    kernel.deliver(kernel.received(id, 'aaaaaaaabb'), kernel.receiveEnded(id, status))
+    kernel.deliver(
+      kernel.received(id, 'aa'),
+      kernel.received(id, 'bb'),
+      kernel.receiveEnded(id, status),
+    )
     ;(await pending)!.release()
-    expect(await readAll(new Recorder())).toEqual(['bytes bb', event])
+    expect(await readAll(new Recorder(driver))).toEqual(['bytes bb', event])
   })
 
   test('hands over an end that the connection had seen already', async () => {
     const pending = connection.receive()
     kernel.deliver(kernel.receiveEnded(id, 0))
     await pending
-    expect(await readAll(new Recorder())).toEqual(['end'])
+    expect(await readAll(new Recorder(driver))).toEqual(['end'])
   })
 
   test('is refused while a receive() waits', () => {
@@ -562,7 +684,7 @@ describe('take', () => {
 
 describe('connect', () => {
   test('resolves when the connect has completed', async () => {
-    const connecting = connect({ port: 80, host: '127.0.0.1', pool })
+    const connecting = connect({ port: 80, host: '127.0.0.1' })
     await settle()
     expect(kernel.addresses).toEqual(['127.0.0.1 80'])
     const newest = id + 1
@@ -575,7 +697,7 @@ describe('connect', () => {
     ['it fails later', false],
   ])('rejects in Node’s shape when %s, and leaves no endpoint', async (_when, atOnce) => {
     if (atOnce) kernel.refuses.connect = errno('ECONNREFUSED')
-    const connecting = connect({ port: 80, host: '127.0.0.1', pool })
+    const connecting = connect({ port: 80, host: '127.0.0.1' })
     const rejected = expect(connecting).rejects.toMatchObject({
       code: 'ECONNREFUSED',
       syscall: 'connect',
@@ -593,7 +715,7 @@ describe('connect', () => {
 
   test('aborted: rejects with the reason once the socket is gone', async () => {
     const abort = new AbortController()
-    const connecting = connect({ path: '/somewhere', signal: abort.signal, pool })
+    const connecting = connect({ path: '/somewhere', signal: abort.signal })
     await settle()
     const reason = new Error('enough')
     abort.abort(reason)
@@ -610,7 +732,22 @@ describe('connect', () => {
   })
 
   test('without a driver it says so', async () => {
-    ;(active as { driver: Driver | undefined }).driver = undefined
+    jest.mocked(requireDriver).mockImplementation(() => {
+      throw new UringError('ERR_URING_DRIVER', 'none')
+    })
     await expect(connect({ port: 80 })).rejects.toEqual(code('ERR_URING_DRIVER'))
+  })
+
+  test('after its deadline: rejects with ETIMEDOUT once the socket is gone', async () => {
+    const connecting = connect({ port: 80, host: '127.0.0.1', timeout: 1 })
+    const rejected = expect(connecting).rejects.toMatchObject({
+      code: 'ETIMEDOUT',
+      syscall: 'connect',
+    })
+    while (!kernel.isClosing(id + 1)) await settle()
+    expect(await stateOf(connecting)).toBe('pending')
+    kernel.deliver(kernel.closed(id + 1))
+    await rejected
+    expect(kernel.endpointCount).toBe(1)
   })
 })

@@ -1,25 +1,24 @@
-/** The driver: the command queue, batches, and completions for nobody. */
-import { Acceptor } from '../../src/core/acceptor'
+/** The driver: the command queue, tokens, batches, and what is put off. */
 import { Op } from '../../src/core/binding'
 import type { DriverBinding } from '../../src/core/binding'
-import { Channel } from '../../src/core/channel'
 import { Driver } from '../../src/core/driver'
-import type { Endpoint } from '../../src/core/driver'
 import { runTicks } from '../../src/core/ticks'
-import { ScriptedKernel, errno } from './scripted-binding'
-import { Recorder, makeChannel, makeDriver } from './fixtures'
+import { ScriptedKernel, errno } from './scripted-kernel'
+import { makeChannel, makeDriver } from './fixtures'
 
 jest.mock('../../src/core/ticks', () => ({ runTicks: jest.fn() }))
 
 beforeEach(() => {
-  jest.mocked(runTicks!).mockClear()
+  jest.mocked(runTicks!).mockReset()
 })
+
+const ignored = { complete() {} }
 
 describe('commands', () => {
   test('a full queue is handed over, and nothing of it is lost or reordered (C5)', () => {
     const { kernel, driver } = makeDriver({ commandCapacity: 4 })
     const ids = Array.from({ length: 11 }, () => kernel.endpoint())
-    for (const id of ids) driver.queue(Op.receive, id, 0, 0)
+    for (const id of ids) driver.start(ignored, Op.receive, id)
     kernel.taken()
     expect(kernel.log.map(({ id }) => id)).toEqual(ids)
     expect(kernel.submits).toBe(2)
@@ -28,7 +27,7 @@ describe('commands', () => {
 
   test('submit hands the queue over now', () => {
     const { kernel, driver } = makeDriver()
-    driver.queue(Op.receive, kernel.endpoint(), 0, 0)
+    driver.start(ignored, Op.receive, kernel.endpoint())
     driver.submit()
     expect(kernel.log).toHaveLength(1)
   })
@@ -45,6 +44,53 @@ describe('commands', () => {
   })
 })
 
+describe('tokens', () => {
+  test('no two operations in flight have the same one; it is free again after the last completion', () => {
+    const { kernel, driver } = makeDriver()
+    const [a, b, c] = [kernel.endpoint(), kernel.endpoint(), kernel.endpoint()]
+    const first = driver.start(ignored, Op.receive, a)
+    const second = driver.start(ignored, Op.receive, b)
+    expect(second).not.toBe(first)
+    kernel.deliver(kernel.receiveEnded(a, 0))
+    expect(driver.start(ignored, Op.receive, c)).toBe(first)
+    kernel.assertClean()
+  })
+
+  test('a completion with MORE does not free it', () => {
+    const { kernel, driver } = makeDriver()
+    const [listening, other] = [kernel.endpoint(), kernel.endpoint()]
+    const results: [number, boolean][] = []
+    const complete = (result: number, more: boolean): void => void results.push([result, more])
+    const token = driver.start({ complete }, Op.accept, listening)
+    const [one, two] = [kernel.accepted(listening), kernel.accepted(listening)]
+    kernel.deliver(one, two)
+    expect(driver.start(ignored, Op.receive, other)).not.toBe(token)
+    expect(results).toEqual([
+      [one.result, true],
+      [two.result, true],
+    ])
+    kernel.assertClean()
+  })
+
+  test('one that was refused at once is free again', () => {
+    const { driver } = makeDriver()
+    const token = driver.begin(ignored)
+    driver.abandon(token)
+    expect(driver.begin(ignored)).toBe(token)
+  })
+
+  test('thousands in flight keep apart', () => {
+    const { kernel, driver } = makeDriver()
+    const told: number[] = []
+    const ids = Array.from({ length: 2000 }, () => kernel.endpoint())
+    ids.forEach((id) => driver.start({ complete: (result) => told.push(result) }, Op.receive, id))
+    const ends = ids.map((id, i) => kernel.receiveEnded(id, -1 - i)).reverse()
+    kernel.deliver(ends)
+    expect(told).toEqual(ends.map(({ result }) => result))
+    kernel.assertClean()
+  })
+})
+
 describe('completions', () => {
   test('many batches arrive in order, and ticks run after each callback (E2)', () => {
     const { kernel, channel, id, seen } = makeChannel({ batchSize: 4 })
@@ -56,18 +102,10 @@ describe('completions', () => {
     expect(kernel.dispatches).toBe(3)
   })
 
-  test('ticks are not run where nobody was called', () => {
-    const { kernel, channel, id } = makeChannel()
-    channel.readStart()
-    channel.readStop()
-    kernel.deliver(kernel.received(id, 'kept'), kernel.receiveEnded(id, errno('ECANCELED')))
-    expect(runTicks).toHaveBeenCalledTimes(0)
-  })
-
   test('the cursor stands on the next completion while a callback runs', () => {
     const { kernel, channel, id, seen } = makeChannel()
     const cursors: number[] = []
-    seen.onEvent = () => cursors.push(kernel.completions[1]!)
+    seen.onEvent = () => cursors.push(kernel.cursor)
     channel.readStart()
     kernel.deliver(kernel.received(id, 'a'), kernel.received(id, 'b'))
     expect(cursors).toEqual([1, 2])
@@ -83,94 +121,42 @@ describe('completions', () => {
     }
     channel.readStart()
     kernel.deliver(kernel.received(id, '1'), kernel.received(id, '2'))
-    jest.mocked(runTicks!).mockReset()
     expect(order).toEqual(['bytes 1', 'ticks', 'bytes 2', 'ticks'])
     expect(kernel.uncaught).toHaveLength(1)
   })
 
-  test('negative results and large offsets come through whole', () => {
+  test('negative results and large extras come through whole', () => {
     const { kernel, driver } = makeDriver()
-    const id = kernel.endpoint()
-    const calls: number[][] = []
-    const endpoint: Endpoint = {
-      id,
-      complete: (...words) => {
-        calls.push(words)
-        return false
+    const calls: [number, boolean, number][] = []
+    const token = driver.begin({ complete: (...words) => void calls.push(words) })
+    kernel.deliver({ token, result: -2147483648, more: true, extra: 2147483647 })
+    expect(calls).toEqual([[-2147483648, true, 2147483647]])
+  })
+
+  test.each([
+    ['that was never given', () => 77],
+    ['0', () => 0],
+    [
+      'that has ended',
+      ({ driver }: ReturnType<typeof makeChannel>) => {
+        const token = driver.begin(ignored)
+        driver.abandon(token)
+        return token
       },
-    }
-    driver.register(endpoint)
-    kernel.deliver({ opcode: 7, id, result: -2147483648, more: true, extra: 2147483647 })
-    expect(calls).toEqual([[7, -2147483648, 1, 2147483647]])
-  })
-
-  test('ids nobody has are dropped and counted, whatever they are', () => {
-    const { kernel, driver } = makeDriver()
-    for (const id of [0, -1, 1, (1 << 20) | 5, 0x7fffffff]) {
-      kernel.deliver({ opcode: Op.receive, id, result: 5, more: true })
-    }
-    expect(driver.stats().strays).toBe(5)
-    expect(kernel.uncaught).toEqual([])
-    expect(kernel.taken()).toEqual([])
-  })
-
-  test('a connection accepted for a listener that is gone is closed, not leaked', () => {
-    const { kernel, driver } = makeDriver()
-    const accepted = kernel.endpoint()
-    kernel.deliver({ opcode: Op.accept, id: (9 << 20) | 9, result: accepted })
-    expect(kernel.taken()).toEqual(['close'])
-    expect(kernel.log[0]).toMatchObject({ op: 'close', id: accepted })
-    kernel.deliver(kernel.closed(accepted))
-    kernel.assertClean()
-    expect(driver.stats().strays).toBe(1)
-  })
-
-  test('a failed accept for a listener that is gone closes nothing', () => {
-    const { kernel } = makeDriver()
-    kernel.deliver({ opcode: Op.accept, id: (9 << 20) | 9, result: errno('ECANCELED') })
-    expect(kernel.taken()).toEqual([])
-  })
-})
-
-describe('submitting in the middle of a batch', () => {
-  test('a send that waited leaves, and is told, before the bytes of the same batch', () => {
-    const { kernel, channel, id, seen } = makeChannel()
-    kernel.completesBetween = () => (kernel.isInFlight(id, 'send') ? [kernel.sent(id)] : [])
-    channel.readStart()
-    for (const text of ['a', 'b', 'c']) channel.sendOwned(0, 1, seen.sending(text))
-    kernel.deliver(kernel.received(id, 'x'), kernel.sent(id))
-    expect(seen.events).toEqual(['sent a 0 1', 'sent b 0 1', 'sent c 0 1', 'bytes x'])
-    kernel.assertClean()
-  })
-
-  test('a send’s callback that throws does not keep the waiting one from going first', () => {
-    const { kernel, channel, id, seen } = makeChannel()
-    kernel.completesBetween = () => (kernel.isInFlight(id, 'send') ? [kernel.sent(id)] : [])
-    seen.onEvent = (event) => {
-      if (event === 'sent a 0 1') throw new Error(event)
-    }
-    channel.readStart()
-    for (const text of ['a', 'b']) channel.sendOwned(0, 1, seen.sending(text))
-    kernel.deliver(kernel.received(id, 'x'), kernel.sent(id))
-    expect(seen.events).toEqual(['sent a 0 1', 'sent b 0 1', 'bytes x'])
-    expect(kernel.uncaught).toHaveLength(1)
-    kernel.assertClean()
-  })
-
-  test('is asked for only behind what comes first, and only with commands queued', () => {
-    const { kernel, driver, channel, id, seen } = makeChannel()
-    const between = jest.fn(() => [])
-    kernel.completesBetween = between
-    channel.readStart()
-    channel.sendOwned(0, 1, seen.sending('a'))
-    kernel.deliver(kernel.received(id, 'x'), kernel.sent(id))
-    seen.onEvent = () => driver.defer(() => {})
-    kernel.deliver(kernel.received(id, 'y'), kernel.received(id, 'z'))
-    expect(seen.events).toEqual(['sent a 0 1', 'bytes x', 'bytes y', 'bytes z'])
-    expect(between).not.toHaveBeenCalled()
-    expect(kernel.dispatches).toBe(2)
-    kernel.assertClean()
-  })
+    ],
+  ])(
+    'one of token %s is a defect, told by an exception; the rest of the batch follows',
+    (_, make) => {
+      const fixture = makeChannel()
+      const { kernel, channel, id, seen } = fixture
+      channel.readStart()
+      kernel.taken()
+      const token = make(fixture)
+      kernel.deliver({ token, result: 5 }, kernel.received(id, 'goes on'))
+      expect(seen.events).toEqual(['bytes goes on'])
+      expect(kernel.uncaught.map(String)).toEqual([expect.stringMatching(/broken invariant/)])
+    },
+  )
 })
 
 describe('deferred', () => {
@@ -180,13 +166,8 @@ describe('deferred', () => {
     jest.mocked(runTicks!).mockImplementation(() => void order.push('ticks'))
     for (const name of ['1', '2', '3']) driver.defer(() => order.push(name))
     expect(order).toEqual([])
-    expect(kernel.woken()).toHaveLength(3)
-    kernel.deliver(Array(2).fill({ opcode: Op.wake, id: 0, result: 0 }))
-    expect(order).toEqual(['1', 'ticks', '2', 'ticks'])
-    kernel.deliver({ opcode: Op.wake, id: 0, result: 0 })
-    jest.mocked(runTicks!).mockReset()
-    expect(order.slice(4)).toEqual(['3', 'ticks'])
-    expect(driver.stats().strays).toBe(0)
+    kernel.wakeAll()
+    expect(order).toEqual(['1', 'ticks', '2', 'ticks', '3', 'ticks'])
     kernel.assertClean()
   })
 
@@ -244,40 +225,14 @@ describe('deferred', () => {
   })
 })
 
-describe('endpoints', () => {
-  test('a new generation on a slot is not unregistered by the old one', () => {
-    const { kernel, driver } = makeDriver()
-    const seen = new Recorder()
-    const old = new Channel(driver, kernel.endpoint(), new Recorder())
-    old.close(false, () => {})
-    kernel.taken()
-    const closed = kernel.onlyClosed(old.id)
-    const next = new Channel(driver, kernel.endpoint(), seen)
-    expect(next.id & 0xfffff).toBe(old.id & 0xfffff)
-    driver.unregister(old)
-    next.readStart()
-    kernel.deliver(closed, kernel.received(next.id, 'alive'))
-    expect(seen.events).toEqual(['bytes alive'])
-  })
-
-  test('a connection discarded by a closing acceptor is closed, and its end is no stray', () => {
+describe('discard', () => {
+  test('closes an endpoint that nobody wants, once', () => {
     const { kernel, driver } = makeDriver()
     const id = kernel.endpoint()
-    const accepted: number[] = []
-    const acceptor = new Acceptor(driver, id, {
-      onAccept: (one) => void accepted.push(one),
-      onAcceptError: () => {},
-    })
-    acceptor.listen(1)
-    kernel.taken()
-    acceptor.close(() => {})
-    const late = kernel.accepted(id)
-    kernel.deliver(late)
-    expect(kernel.isClosing(late.result)).toBe(true)
-    kernel.deliver(kernel.closed(late.result), kernel.closed(id))
-    expect(accepted).toEqual([])
+    driver.discard(id)
+    expect(kernel.isClosing(id)).toBe(true)
+    kernel.deliver(kernel.closed(id))
     expect(kernel.endpointCount).toBe(0)
     kernel.assertClean()
-    expect(driver.stats().strays).toBe(0)
   })
 })

@@ -2,16 +2,16 @@
  * What the core tests share: a driver on a scripted kernel, and a handler that writes down what it is told. It decides
  * nothing about what is right.
  */
+import type { NativeOptions } from '../../src/core/binding'
+import type { Block } from '../../src/core/block'
 import { Channel } from '../../src/core/channel'
 import type { ChannelHandler, SendRequest, ShutdownRequest } from '../../src/core/channel'
-import type { NativeOptions } from '../../src/core/binding'
 import { Driver } from '../../src/core/driver'
-import { ScriptedKernel } from './scripted-binding'
+import { ScriptedKernel } from './scripted-kernel'
 
-/** Small enough that exhausting them is cheap: 4 pages of arena, 16 KiB of receive pool. */
+/** Small enough that exhausting them is cheap. */
 const smallOptions: Partial<NativeOptions> = {
-  arenaBytes: 4 * 65536,
-  poolBytes: 16384,
+  receiveBuffers: 64,
   commandCapacity: 64,
   batchSize: 32,
 }
@@ -22,23 +22,29 @@ export function makeDriver(options: Partial<NativeOptions> = {}): {
 } {
   const kernel = new ScriptedKernel()
   const driver = new Driver(kernel, 'uring', { ...smallOptions, ...options })
-  kernel.guard(driver.arena)
   return { kernel, driver }
 }
 
-/** Writes down every callback as one line. */
+/** Writes down every callback as one line, and gives received blocks back at once. */
 export class Recorder implements ChannelHandler {
   readonly events: string[] = []
   /** Runs after a line was written; may call back into the channel, or throw. */
   onEvent: (event: string) => void = () => {}
+  readonly #driver: Driver
+
+  constructor(driver: Driver) {
+    this.#driver = driver
+  }
 
   note(event: string): void {
     this.events.push(event)
     this.onEvent(event)
   }
 
-  onBytes(memory: Buffer, offset: number, length: number): void {
-    this.note(`bytes ${memory.toString('latin1', offset, offset + length)}`)
+  onBlock(block: Block, length: number): void {
+    const text = block.bytes.toString('latin1', 0, length)
+    this.#driver.blocks.releaseReceived(block)
+    this.note(`bytes ${text}`)
   }
 
   onEnd(): void {
@@ -56,6 +62,9 @@ export class Recorder implements ChannelHandler {
   shuttingDown(name = ''): ShutdownRequest {
     return { onShutdown: (status) => this.note(`shutdown${name} ${status}`) }
   }
+
+  /** As ChannelHandler; none unless a test sets it. */
+  onFlush: () => void = () => {}
 
   readonly closed = (): void => this.note('closed')
 
@@ -76,7 +85,7 @@ export interface ChannelFixture {
 export function makeChannel(options: Partial<NativeOptions> = {}): ChannelFixture {
   const { kernel, driver } = makeDriver(options)
   const id = kernel.endpoint()
-  const seen = new Recorder()
+  const seen = new Recorder(driver)
   return { kernel, driver, id, seen, channel: new Channel(driver, id, seen) }
 }
 

@@ -3,7 +3,7 @@ import { Channel } from '../../src/core/channel'
 import type { Driver } from '../../src/core/driver'
 import type { Lease } from '../../src/core/lease'
 import { Pool } from '../../src/core/pool'
-import type { ScriptedKernel } from './scripted-binding'
+import type { ScriptedKernel } from './scripted-kernel'
 import { Recorder, makeDriver, settle } from './fixtures'
 
 let kernel: ScriptedKernel
@@ -19,18 +19,26 @@ afterEach(() => {
 
 const inFlightError = expect.objectContaining({ code: 'ERR_URING_LEASE_IN_FLIGHT' })
 const releasedError = expect.objectContaining({ code: 'ERR_URING_LEASE_RELEASED' })
+const transferredError = expect.objectContaining({ code: 'ERR_URING_LEASE_TRANSFERRED' })
 const rangeError = expect.objectContaining({ code: 'ERR_OUT_OF_RANGE' })
 
-/** Every way to use a lease's bytes. */
-const uses: [string, (lease: Lease) => void][] = [
-  ['bytes', (lease) => void lease.bytes],
-  ['length =', (lease) => void (lease.length = 1)],
-  ['lend', (lease) => void lease.lend()],
-]
+/** Takes the memory of a view away from whoever had it. */
+function transferred(view: Uint8Array): Uint8Array {
+  return new Uint8Array(structuredClone(view.buffer, { transfer: [view.buffer as ArrayBuffer] }))
+}
 
 describe('lease', () => {
   let pool: Pool
   let lease: Lease
+
+  const lend = (which = lease) => which.lend(driver.native)
+
+  /** Every way to use a lease's bytes. */
+  const uses: [string, () => void][] = [
+    ['bytes', () => void lease.bytes],
+    ['length =', () => void (lease.length = 1)],
+    ['lend', () => void lend()],
+  ]
 
   beforeEach(() => {
     pool = new Pool(driver, { count: 2, leaseBytes: 256 })
@@ -48,8 +56,7 @@ describe('lease', () => {
     lease.bytes.set(Buffer.from('hello world'))
     lease.length = 5
     expect(Buffer.from(lease.bytes).toString()).toBe('hello')
-    const block = lease.lend()
-    expect(driver.arena.bytes.toString('latin1', block, block + 5)).toBe('hello')
+    expect(lend().bytes.toString('latin1', 0, 5)).toBe('hello')
   })
 
   test.each([-1, 257, 1.5, NaN, Infinity])('length %d is refused and changes nothing', (length) => {
@@ -60,55 +67,58 @@ describe('lease', () => {
   test('in flight every view is detached: old ones are empty, not just forbidden (C2)', () => {
     const { bytes } = lease
     const part = bytes.subarray(0, 10)
-    lease.lend()
-    expect(bytes).toHaveLength(0)
-    expect(part).toHaveLength(0)
+    const whole = new Uint8Array(bytes.buffer)
+    lend()
+    for (const view of [bytes, part, whole]) expect(view).toHaveLength(0)
     expect(part.buffer.byteLength).toBe(0)
   })
 
   test.each(uses)('in flight, %s throws ERR_URING_LEASE_IN_FLIGHT', (_name, use) => {
-    lease.lend()
-    expect(() => use(lease)).toThrow(inFlightError)
+    lend()
+    expect(use).toThrow(inFlightError)
     expect(lease.state).toBe('inFlight')
   })
 
   test('in flight, release throws: the pool would lend bytes the kernel is reading', () => {
-    lease.lend()
+    lend()
     expect(() => lease.release()).toThrow(inFlightError)
     expect(pool.available).toBe(1)
   })
 
-  test('in flight, leaving the scope of `using` releases nothing', () => {
-    lease.lend()
+  test('disposed of while in flight, it is released when it comes back, once', () => {
+    lend()
     lease[Symbol.dispose]()
     expect(lease.state).toBe('inFlight')
     expect(pool.available).toBe(1)
+    lease.giveBack()
+    expect(lease.state).toBe('released')
+    expect(pool.available).toBe(2)
+    lease[Symbol.dispose]()
+    lease.release()
+    expect(pool.available).toBe(2)
   })
 
-  test('back from flight it is owned, with its bytes and length', () => {
-    lease.bytes.set(Buffer.from('hello'))
+  test('back from flight it is owned, with its bytes and length, and its old views stay empty', () => {
+    const { bytes } = lease
+    bytes.set(Buffer.from('hello'))
     lease.length = 5
-    lease.lend()
+    lend()
     lease.giveBack()
     expect(lease.state).toBe('owned')
     expect(Buffer.from(lease.bytes).toString()).toBe('hello')
-  })
-
-  test('it comes back once: a second completion is a defect', () => {
-    lease.lend()
-    lease.giveBack()
-    expect(() => lease.giveBack()).toThrow(/comes back from flight/)
+    expect(bytes).toHaveLength(0)
   })
 
   test.each(uses)('released, %s throws ERR_URING_LEASE_RELEASED', (_name, use) => {
     lease.release()
-    expect(() => use(lease)).toThrow(releasedError)
+    expect(use).toThrow(releasedError)
   })
 
   test('released, its views are empty: the next owner’s bytes cannot be seen through them', () => {
     const { bytes } = lease
     lease.release()
     expect(bytes).toHaveLength(0)
+    expect(bytes.buffer.byteLength).toBe(0)
     expect(lease.state).toBe('released')
   })
 
@@ -118,7 +128,7 @@ describe('lease', () => {
     lease[Symbol.dispose]()
     expect(pool.available).toBe(2)
     const [a, b] = [pool.acquire()!, pool.acquire()!]
-    expect(a.lend()).not.toBe(b.lend())
+    expect(lend(a)).not.toBe(lend(b))
     expect(pool.acquire()).toBeUndefined()
   })
 
@@ -142,49 +152,93 @@ describe('lease', () => {
   })
 
   test('a channel sends a lease in place', () => {
-    const seen = new Recorder()
+    const seen = new Recorder(driver)
     const id = kernel.endpoint()
     lease.bytes.set(Buffer.from('hello'))
-    new Channel(driver, id, seen).sendOwned(lease.lend(), 5, seen.sending('lease'))
+    new Channel(driver, id, seen).sendBlock(lend(), 5, seen.sending('lease'))
     kernel.deliver(kernel.sent(id))
     lease.giveBack()
     expect(kernel.wire(id)).toBe('hello')
+  })
+
+  test('one of another driver is refused and stays its owner’s', () => {
+    const other = makeDriver()
+    expect(() => lease.lend(other.driver.native)).toThrow(
+      expect.objectContaining({ code: 'ERR_INVALID_ARG_TYPE' }),
+    )
+    expect(lease.state).toBe('owned')
+    expect(Buffer.from(lease.bytes)).toHaveLength(256)
+  })
+
+  describe('whose ArrayBuffer was transferred', () => {
+    test('is refused and released when it is lent; the pool has fresh memory in its place', () => {
+      const theirs = transferred(lease.bytes.fill(7))
+      expect(() => lend()).toThrow(transferredError)
+      expect(lease.state).toBe('released')
+      expect(pool.available).toBe(2)
+      const [a, b] = [pool.acquire()!, pool.acquire()!]
+      for (const each of [a, b]) each.bytes.fill(9)
+      for (const each of [a, b]) lend(each)
+      expect(theirs.every((byte) => byte === 7)).toBe(true)
+      expect(theirs).toHaveLength(256)
+    })
+
+    test('can be released, and the pool has fresh memory in its place', () => {
+      const theirs = transferred(lease.bytes.fill(7))
+      lease.release()
+      lease.release()
+      expect(pool.available).toBe(2)
+      const [a, b] = [pool.acquire()!, pool.acquire()!]
+      for (const each of [a, b]) each.bytes.fill(9)
+      expect(theirs.every((byte) => byte === 7)).toBe(true)
+    })
+
+    test('has no bytes for its owner, who is told why, and can be disposed of', () => {
+      transferred(lease.bytes)
+      expect(() => lease.bytes).toThrow(transferredError)
+      expect(pool.available).toBe(1)
+      lease[Symbol.dispose]()
+      expect(pool.available).toBe(2)
+    })
+
+    test('while it was in flight is not possible: nobody has its ArrayBuffer', () => {
+      const { buffer } = lease.bytes
+      lend()
+      expect(buffer.byteLength).toBe(0)
+      lease.giveBack()
+      expect(lease.bytes).toHaveLength(256)
+    })
   })
 })
 
 describe('pool', () => {
   test('has its leases from the start and never more', () => {
-    const before = driver.arena.bytesInUse
     const pool = new Pool(driver, { count: 3, leaseBytes: 1000 })
-    const taken = driver.arena.bytesInUse
-    expect(taken - before).toBe(3 * 1024)
+    expect(pool.available).toBe(3)
     const leases = [pool.acquire(), pool.acquire(), pool.acquire()]
     expect(pool.acquire()).toBeUndefined()
     expect(pool.available).toBe(0)
     expect(leases.every((lease) => lease?.capacity === 1000)).toBe(true)
-    expect(driver.arena.bytesInUse).toBe(taken)
     for (const lease of leases) lease!.release()
     expect(pool.available).toBe(3)
-    expect(driver.arena.bytesInUse).toBe(taken)
+  })
+
+  test('memory is used again: many acquires need no more than the pool is large', () => {
+    const pool = new Pool(driver, { count: 3, leaseBytes: 1000 })
+    for (let i = 0; i < 50; i++) pool.acquire()!.release()
+    expect(kernel.registeredCount).toBeLessThanOrEqual(3)
   })
 
   test('leases do not overlap', () => {
     const pool = new Pool(driver, { count: 8, leaseBytes: 256 })
     const leases = Array.from({ length: 8 }, () => pool.acquire()!)
     leases.forEach((lease, i) => lease.bytes.fill(i))
-    const blocks = leases.map((lease) => lease.lend())
+    const blocks = leases.map((lease) => lease.lend(driver.native))
     leases.forEach((lease, i) => {
       lease.giveBack()
       expect(lease.bytes.every((byte) => byte === i)).toBe(true)
     })
-    expect(new Set(blocks).size).toBe(8)
-  })
-
-  test('one that does not fit is refused with ENOBUFS and keeps nothing of the arena', () => {
-    expect(() => new Pool(driver, { count: 1000 })).toThrow(
-      expect.objectContaining({ code: 'ENOBUFS' }),
-    )
-    expect(driver.arena.bytesInUse).toBe(0)
+    expect(new Set(blocks.map(({ index }) => index)).size).toBe(8)
   })
 
   test.each([
@@ -192,13 +246,15 @@ describe('pool', () => {
     { count: -1 },
     { count: NaN },
     { count: 1.5 },
+    { count: 65537 },
     { leaseBytes: 0 },
-    { leaseBytes: 65537 },
+    { leaseBytes: (16 << 20) + 1 },
     { leaseBytes: NaN },
     { leaseBytes: 100.5 },
+    { leaseBytes: '100' as unknown as number },
   ])('%j is refused with ERR_OUT_OF_RANGE', (options) => {
     expect(() => new Pool(driver, options)).toThrow(rangeError)
-    expect(driver.arena.bytesInUse).toBe(0)
+    expect(kernel.registeredCount).toBe(0)
   })
 
   test('a release wakes one that waits, in a microtask, once', async () => {

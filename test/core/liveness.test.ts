@@ -1,9 +1,11 @@
 /**
- * What keeps the event loop alive: channels that read, operations with an end, acceptors that are ref'd. Each test would catch a process that hangs, or one that leaves before its work is done.
+ * What keeps the event loop alive: channels that read, operations with an end, acceptors that are ref'd. Each test would
+ * catch a process that hangs, or one that leaves before its work is done.
  */
 import { Acceptor } from '../../src/core/acceptor'
+import type { Block } from '../../src/core/block'
 import { Channel } from '../../src/core/channel'
-import { errno } from './scripted-binding'
+import { errno } from './scripted-kernel'
 import { Recorder, makeChannel, makeDriver } from './fixtures'
 import type { ChannelFixture } from './fixtures'
 
@@ -57,8 +59,8 @@ describe('a channel', () => {
 
   test('a send does until its completion', () => {
     const { kernel, channel, id, seen } = fixture
-    channel.send(Buffer.from('a'), seen.sending('a'), false)
-    channel.send(Buffer.from('b'), seen.sending('b'), false)
+    channel.send(Buffer.from('a'), seen.sending('a'))
+    channel.send(Buffer.from('b'), seen.sending('b'))
     expect(kernel.isRef).toBe(true)
     kernel.deliver(kernel.sent(id))
     expect(kernel.isRef).toBe(true)
@@ -68,35 +70,54 @@ describe('a channel', () => {
 
   test('a failed send leaves nothing behind, with sends and a shutdown waiting', () => {
     const { kernel, channel, id, seen } = fixture
-    channel.send(Buffer.from('a'), seen.sending('a'), false)
-    channel.send(Buffer.from('b'), seen.sending('b'), false)
+    channel.send(Buffer.from('a'), seen.sending('a'))
+    channel.send(Buffer.from('b'), seen.sending('b'))
     channel.shutdown(seen.shuttingDown())
     kernel.deliver(kernel.sent(id, errno('EPIPE')))
     kernel.wakeAll()
     expect(kernel.isRef).toBe(false)
   })
 
-  test.each([
-    ['an empty send', 0],
-    ['a large send that was taken at once', 70_000],
-  ])('%s leaves nothing behind', (_what, length) => {
+  test('an empty send does until it is told', () => {
     const { kernel, channel, seen } = fixture
-    channel.send(Buffer.alloc(length), seen.sending('it'), false)
+    channel.send(Buffer.alloc(0), seen.sending('it'))
+    expect(kernel.isRef).toBe(true)
     kernel.wakeAll()
-    expect(seen.events).toEqual([`sent it 0 ${length}`])
+    expect(seen.events).toEqual(['sent it 0 0'])
     expect(kernel.isRef).toBe(false)
   })
 
-  test('a send answered with done leaves nothing behind', () => {
-    const { kernel, channel, seen } = fixture
-    channel.send(Buffer.alloc(70_000), seen.sending('it'), true)
+  test('a cancelled send that waited leaves nothing behind', () => {
+    const { kernel, channel, id, seen } = fixture
+    const request = seen.sending('b')
+    channel.send(Buffer.from('a'), seen.sending('a'))
+    channel.send(Buffer.from('b'), request)
+    channel.cancelSend(request)
+    kernel.deliver(kernel.sent(id))
+    kernel.wakeAll()
     expect(kernel.isRef).toBe(false)
   })
 
   test('a refused send leaves nothing behind', () => {
-    const { kernel, channel, seen } = fixture
-    kernel.sendNowTakes = () => errno('ENOBUFS')
-    channel.send(Buffer.alloc(70_000), seen.sending('it'), true)
+    const { kernel, channel, id, seen } = fixture
+    channel.send(Buffer.from('a'), seen.sending('a'))
+    kernel.deliver(kernel.sent(id, errno('EPIPE')))
+    expect(channel.send(Buffer.from('b'), seen.sending('b'))).toBeLessThan(0)
+    expect(kernel.isRef).toBe(false)
+  })
+
+  test('a receive that waits for a buffer does', () => {
+    const { kernel, channel, id, driver, seen } = fixture
+    const held: Block[] = []
+    jest.spyOn(seen, 'onBlock').mockImplementation((block) => void held.push(block))
+    channel.readStart()
+    while (kernel.providedCount > 0) kernel.deliver(kernel.received(id, 'x'))
+    kernel.deliver(kernel.receiveEnded(id, errno('ENOBUFS')))
+    expect(kernel.isInFlight(id, 'receive')).toBe(false)
+    expect(kernel.isRef).toBe(true)
+    for (const block of held) driver.blocks.releaseReceived(block)
+    expect(kernel.isRef).toBe(true)
+    channel.readStop()
     expect(kernel.isRef).toBe(false)
   })
 
@@ -138,7 +159,7 @@ describe('a channel', () => {
         if (event.startsWith(at)) throw new Error(at)
       }
       channel.readStart()
-      channel.send(Buffer.from('a'), seen.sending('a'), false)
+      channel.send(Buffer.from('a'), seen.sending('a'))
       kernel.deliver(kernel.sent(id), kernel.received(id, 'x'))
       expect(kernel.isRef).toBe(true)
       kernel.deliver(kernel.receiveEnded(id, 0))
@@ -152,7 +173,7 @@ describe('a channel', () => {
 
   test('two channels: the loop is kept until the last one is done', () => {
     const { kernel, driver, channel } = fixture
-    const second = new Channel(driver, kernel.endpoint(), new Recorder())
+    const second = new Channel(driver, kernel.endpoint(), new Recorder(driver))
     channel.readStart()
     second.readStart()
     channel.readStop()

@@ -1,46 +1,41 @@
-/** A small RLIMIT_MEMLOCK: the ring shrinks until it and its receive pool fit, and only then gives way to epoll. */
-import { spawnSync } from 'node:child_process'
-import { join } from 'node:path'
+/** A small RLIMIT_MEMLOCK: the ring shrinks until it and its buffers fit, and only then it is refused. */
+import type { NativeStats } from '../../src/core/binding'
+import { errno, kinds } from './rig'
+import { run } from './run-child'
 
-const nobody = 65534
-const isRoot = process.getuid?.() === 0
-
-const program = `
-  const { driver } = require(process.argv[1])
-  console.log(driver.name === 'uring' ? driver.stats().submissionEntries : driver.reason)
-  process.exit()
-`
-
-/** Submission entries of the ring under the limit, or why there is none; undefined where it cannot be tried. */
-function ringWith(kibibytes: number): number | string | undefined {
-  const library = join(__dirname, '..', '..', 'dist', 'src', 'index.js')
-  const env = { ...process.env, URING_NET_DRIVER: 'auto' }
-  const { stdout, stderr, status } = spawnSync(
-    'bash',
-    ['-c', `ulimit -l ${kibibytes} && exec "$@"`, 'bash', process.execPath, '-e', program, library],
-    // The superuser is not limited.
-    {
-      encoding: 'utf8',
-      env,
-      timeout: 15_000,
-      cwd: '/',
-      ...(isRoot ? { uid: nobody, gid: nobody } : {}),
-    },
-  )
-  if (status === 0) return Number.parseInt(stdout, 10) || stdout.trim()
-  console.warn(`not tried, an ordinary user cannot run this: ${stderr.slice(0, 300)}`)
+/** The ring under the limit, or the error; undefined where it cannot be tried. */
+async function ringWith(
+  kibibytes: number,
+): Promise<(NativeStats & { error?: number }) | undefined> {
+  const ended = await run('limited', 'uring', { ulimit: `ulimit -l ${kibibytes}`, asNobody: true })
+  if (ended.code === 0) return ended.said[0] as NativeStats
+  console.warn(`not tried, an ordinary user cannot run this: ${ended.stderr.slice(0, 300)}`)
   return undefined
 }
 
-test.each([64, 80, 96])('with RLIMIT_MEMLOCK of %i KiB the ring is smaller', (kibibytes) => {
-  const entries = ringWith(kibibytes)
-  if (entries === undefined) return
-  expect(entries).toBeGreaterThanOrEqual(8)
-  expect(entries).toBeLessThan(256)
-})
+const describeUring = kinds.includes('uring') ? describe : describe.skip
 
-test('with RLIMIT_MEMLOCK of 0 there is none, and the reason says so', () => {
-  const reason = ringWith(0)
-  if (reason === undefined) return
-  expect(reason).toMatch(/ENOMEM/)
+describeUring('with RLIMIT_MEMLOCK', () => {
+  test.each([64, 128, 256])(
+    'of %i KiB the ring is smaller than was asked for',
+    async (kibibytes) => {
+      const ring = await ringWith(kibibytes)
+      if (ring === undefined) return
+      expect(ring.submissionEntries).toBeGreaterThanOrEqual(8)
+      expect(ring.submissionEntries).toBeLessThan(4096)
+      expect(ring.completionEntries).toBeLessThan(8192)
+    },
+  )
+
+  test('the more there is, the larger it is', async () => {
+    const rings = [await ringWith(64), await ringWith(512)]
+    if (rings.includes(undefined)) return
+    expect(rings[0]!.submissionEntries).toBeLessThan(rings[1]!.submissionEntries)
+  })
+
+  test('of 0 there is none', async () => {
+    const ring = await ringWith(0)
+    if (ring === undefined) return
+    expect(ring.error).toBe(errno('ENOMEM'))
+  })
 })

@@ -1,39 +1,19 @@
-/** Bytes through the raw contract: receive, send, sendNow, shutdown, connect. The peer is node:net. */
-import * as net from 'node:net'
-import { mkdtempSync, rmSync, existsSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { Op } from '../../src/core/binding'
+/** Bytes through the raw contract: receives into provided buffers, sends, shutdown. The peer is node:net. */
 import {
-  check,
+  blockedBytes,
   closeRigs,
   collect,
-  emitted,
+  digest,
   errno,
-  featureBit,
   kinds,
   makeRig,
   pattern,
   within,
+  written,
 } from './rig'
 import type { Rig } from './rig'
 
-const servers: net.Server[] = []
-afterEach(() => {
-  closeRigs()
-  for (const server of servers.splice(0)) server.close()
-})
-
-async function serve(options: net.ListenOptions, onSocket: (socket: net.Socket) => void) {
-  const server = net.createServer({ allowHalfOpen: true }, (socket) => {
-    socket.on('error', () => {})
-    onSocket(socket)
-  })
-  servers.push(server)
-  server.listen(options)
-  await emitted(server, 'listening')
-  return server.address()
-}
+afterEach(closeRigs)
 
 /** Answers whatever is received, one send at a time. */
 function echo(rig: Rig, id: number): void {
@@ -49,10 +29,16 @@ function echo(rig: Rig, id: number): void {
     if (event.op === 'receive' && event.result > 0) {
       waiting.push(event.bytes)
       if (!sending) next()
-      if (!event.more) rig.command('receive', id)
-    } else if (event.op === 'receive' && event.result === errno('ENOBUFS')) {
-      rig.command('receive', id)
-    } else if (event.op === 'send') next()
+    }
+    if (event.op === 'receive' && event.result !== 0 && !event.more) rig.start('receive', id)
+    if (event.op === 'send') next()
+  }
+}
+
+/** Receives on until the end, whenever there was no buffer. */
+function goOn(rig: Rig): void {
+  rig.onEvent = ({ op, id, result, more }) => {
+    if (op === 'receive' && result !== 0 && !more) rig.start('receive', id)
   }
 }
 
@@ -75,7 +61,7 @@ describe.each(kinds)('%s: transfer', (kind) => {
         })
       }),
     )
-    expect(Buffer.concat(back).equals(bytes)).toBe(true)
+    expect(digest(Buffer.concat(back))).toBe(digest(bytes))
     // The peer may have the last bytes before the driver has looked at their completion.
     await rig.until('the news of every byte', () => {
       const sent = rig.of('send', id).map((event) => event.result)
@@ -88,110 +74,22 @@ describe.each(kinds)('%s: transfer', (kind) => {
     peer.destroy()
   })
 
-  test.each([
-    ['bit by bit', 5000, 0],
-    // Of the buffers that are used as a whole a message takes several, here of 16 KiB.
-    ['one for each receive', 40_000, featureBit('incrementalBuffers')],
-  ])(
-    'what the peer wrote at once is one receive, wherever the buffers of the pool end: used %s',
-    async (_how, messageBytes, disable) => {
-      // Three times round the pool, with messages that do not divide a buffer.
-      const message = pattern(messageBytes)
-      const rig = makeRig(kind, { poolBytes: 128 * 1024, disable })
-      const { id, peer } = await rig.pair()
-      const count = Math.ceil((3 * 128 * 1024) / message.length)
-      for (let sent = 1; sent <= count; sent++) {
-        peer.write(message)
-        const length = sent * message.length
-        await rig.until('the whole message', () => rig.received(id).length >= length)
-      }
-      const received = rig.of('receive', id).map((event) => event.bytes)
-      expect(received.map((bytes) => bytes.length)).toEqual(Array(count).fill(message.length))
-      for (const bytes of received) expect(bytes.equals(message)).toBe(true)
-      peer.destroy()
-    },
-  )
-
   test('a large send to a peer that stalls has one completion, when the last byte is taken', async () => {
-    const rig = makeRig(kind, { arenaBytes: 16 << 20 })
+    const rig = makeRig(kind)
     const { id, peer } = await rig.pair()
     peer.pause()
-    const bytes = pattern(16 << 20)
-    rig.send(id, bytes)
+    await rig.block(id)
     // The answer to a byte proves that the driver has had its turn.
     peer.write('x')
     await rig.completion('receive', id)
     expect(rig.of('send', id)).toHaveLength(0)
     const seen = collect(peer)
     peer.resume()
-    expect(await rig.completion('send', id)).toMatchObject({ result: bytes.length, more: false })
-    rig.command('shutdown', id)
+    expect(await rig.completion('send', id)).toMatchObject({ result: blockedBytes, more: false })
+    rig.start('shutdown', id)
     expect((await rig.completion('shutdown', id)).result).toBe(0)
-    expect((await seen).equals(bytes)).toBe(true)
+    expect(digest(await seen)).toBe(digest(pattern(blockedBytes)))
     expect(rig.of('send', id)).toHaveLength(1)
-    peer.destroy()
-  })
-
-  test('sendNow takes what fits at once and completes the rest from memory of its own', async () => {
-    const rig = makeRig(kind)
-    const { id, peer } = await rig.pair()
-    peer.pause()
-    const small = Buffer.from('small')
-    expect(rig.driver.sendNow(id, small)).toBe(small.length)
-    const bytes = pattern(24 << 20, 5)
-    const expected = Buffer.concat([small, bytes])
-    const taken = rig.driver.sendNow(id, bytes)
-    expect(taken).toBeGreaterThan(0)
-    expect(taken).toBeLessThan(bytes.length)
-    expect(rig.driver.stats().heapBytes).toBe(bytes.length - taken)
-    bytes.fill(0)
-    expect(rig.driver.sendNow(id, small)).toBe(errno('EALREADY'))
-    const seen = collect(peer)
-    peer.resume()
-    expect((await rig.completion('send', id)).result).toBe(bytes.length - taken)
-    expect(rig.driver.stats().heapBytes).toBe(0)
-    rig.command('shutdown', id)
-    expect((await seen).equals(expected)).toBe(true)
-    peer.destroy()
-  })
-
-  test('sendNow sends chunks in order, of whatever number and size, and the rest from memory of its own', async () => {
-    const rig = makeRig(kind)
-    const { id, peer } = await rig.pair()
-    peer.pause()
-    // More than sendmsg(2) takes at a time, empty ones among them; then one that does not fit.
-    const bytes = pattern(24 << 20, 6)
-    const chunks: Uint8Array[] = []
-    let at = 0
-    for (let i = 0; i < 3000; i++) {
-      const length = i % 7
-      chunks.push(bytes.subarray(at, at + length))
-      at += length
-    }
-    chunks.push(bytes.subarray(at))
-    const expected = Buffer.from(bytes)
-    const taken = rig.driver.sendNow(id, chunks)
-    expect(taken).toBeGreaterThan(at)
-    expect(taken).toBeLessThan(bytes.length)
-    expect(rig.driver.stats().heapBytes).toBe(bytes.length - taken)
-    bytes.fill(0)
-    expect(rig.driver.sendNow(id, [Buffer.from('x')])).toBe(errno('EALREADY'))
-    const seen = collect(peer)
-    peer.resume()
-    expect((await rig.completion('send', id)).result).toBe(bytes.length - taken)
-    rig.command('shutdown', id)
-    expect((await seen).equals(expected)).toBe(true)
-    peer.destroy()
-  })
-
-  test('sendNow refuses what its heap may not hold, before it sends a byte', async () => {
-    const rig = makeRig(kind, { heapBytesMax: 1000 })
-    const { id, peer } = await rig.pair()
-    expect(rig.driver.sendNow(id, Buffer.alloc(1001))).toBe(errno('ENOBUFS'))
-    expect(rig.driver.sendNow(id, Buffer.from('ok'))).toBe(2)
-    const seen = collect(peer)
-    rig.command('shutdown', id)
-    expect((await seen).toString()).toBe('ok')
     peer.destroy()
   })
 
@@ -199,7 +97,7 @@ describe.each(kinds)('%s: transfer', (kind) => {
     const rig = makeRig(kind)
     const { id, peer } = await rig.pair()
     const seen = collect(peer)
-    rig.command('shutdown', id)
+    rig.start('shutdown', id)
     await seen
     peer.end('late')
     expect(await rig.last('receive', id)).toMatchObject({ result: 0, more: false })
@@ -217,176 +115,152 @@ describe.each(kinds)('%s: transfer', (kind) => {
   })
 
   test('a reset during a blocked send fails it and tells how much was taken', async () => {
-    const rig = makeRig(kind, { arenaBytes: 16 << 20 })
+    const rig = makeRig(kind)
     const { id, peer } = await rig.pair(false)
     peer.pause()
-    rig.command('send', id, 0, 16 << 20)
-    rig.driver.submit()
+    await rig.block(id)
     peer.resetAndDestroy()
     const sent = await rig.completion('send', id)
     expect([errno('EPIPE'), errno('ECONNRESET')]).toContain(sent.result)
     expect(sent.extra).toBeGreaterThan(0)
-    expect(sent.extra).toBeLessThan(16 << 20)
+    expect(sent.extra).toBeLessThan(blockedBytes)
   })
+})
 
-  test('sends complete before everything else in their batch', async () => {
-    const rig = makeRig(kind)
+describe.each(kinds)('%s: provided buffers', (kind) => {
+  test('a receive brings bytes at the beginning of one of them, and goes on', async () => {
+    const rig = makeRig(kind, {}, { count: 2, bytes: 4096 })
     const { id, peer } = await rig.pair()
-    echo(rig, id)
-    peer.on('data', (chunk) => {
-      if (rig.of('send', id).length < 50) peer.write(chunk)
-    })
-    peer.write('ping')
-    await rig.until('fifty sends', () => rig.of('send', id).length >= 50)
-    for (let batch = 0; batch < rig.events.at(-1)!.batch; batch++) {
-      const kindsSeen = rig.events
-        .filter((event) => event.batch === batch)
-        .map((event) => event.op === 'send')
-      expect(kindsSeen).toEqual([...kindsSeen].sort((a, b) => Number(b) - Number(a)))
+    for (const message of ['one', 'two']) {
+      peer.write(message)
+      await rig.until(message, () => rig.events.some(({ bytes }) => bytes.toString() === message))
     }
+    const receives = rig.of('receive', id)
+    expect(receives.map(({ result, more }) => [result, more])).toEqual([
+      [3, true],
+      [3, true],
+    ])
+    for (const { extra } of receives) expect([0, 1]).toContain(extra)
     peer.destroy()
   })
 
-  // 1. A batch carries the whole pool and the end of the receive. 2. Before its bytes are looked at, the receive is
-  // armed again and submitted. 3. It must find the pool still in use, not write over what the batch carries.
-  test('a pool that runs dry loses nothing, and its bytes stay until the batch is over', async () => {
-    const rig = makeRig(kind, { poolBytes: 64 * 1024 })
+  test('each is used once, until it is provided again', async () => {
+    const rig = makeRig(kind, {}, { count: 4, bytes: 4096 })
+    rig.keepsBuffers = true
+    const { id, peer } = await rig.pair()
+    for (let i = 0; i < 4; i++) {
+      peer.write(`message ${i}`)
+      await rig.until(`message ${i}`, () => rig.received(id).toString().endsWith(`message ${i}`))
+    }
+    peer.write('message 4')
+    expect(await rig.last('receive', id)).toMatchObject({ result: errno('ENOBUFS'), more: false })
+    expect(rig.kept.map(({ index }) => index).sort()).toEqual([0, 1, 2, 3])
+    // Nobody has written over what they brought.
+    rig.kept.forEach(({ index, length }, i) => {
+      expect(rig.memory(index).toString('latin1', 0, length)).toBe(`message ${i}`)
+    })
+    // A single one is enough to go on, and it is the one that is used.
+    const { index } = rig.kept[2]!
+    rig.provide(index)
+    rig.start('receive', id)
+    const next = await rig.event('the fifth', (e) => e.bytes.toString() === 'message 4')
+    expect(next.extra).toBe(index)
+    expect(rig.driver.stats().poolExhausted).toBeGreaterThan(0)
+    peer.destroy()
+  })
+
+  test('that have run out lose nothing: the receive says so, and the next one goes on', async () => {
+    const rig = makeRig(kind, {}, { count: 2, bytes: 4096 })
+    rig.keepsBuffers = true
     const { id, peer } = await rig.pair()
     const other = await rig.pair()
-    rig.onBatch = (count) => {
-      const { completions } = rig.driver
-      for (let index = 0; index < count; index++) {
-        const [head, to, result] = completions.subarray(4 + index * 4)
-        if (head === Op.receive && result !== 0) rig.command('receive', to!)
-      }
-      rig.driver.submit()
+    rig.onEvent = ({ op, id: to, result, more }) => {
+      if (op !== 'receive' || more || result === 0) return
+      rig.provideKept()
+      rig.start('receive', to)
     }
-    const bytes = pattern(4 << 20)
+    const bytes = pattern(1 << 20)
     peer.end(bytes)
     other.peer.end(bytes)
-    await rig.event('end', (e) => e.op === 'receive' && e.id === id && e.result === 0)
-    await rig.event('end', (e) => e.op === 'receive' && e.id === other.id && e.result === 0)
-    expect(rig.received(id).equals(bytes)).toBe(true)
-    expect(rig.received(other.id).equals(bytes)).toBe(true)
+    for (const each of [id, other.id]) {
+      await rig.event('end', (e) => e.op === 'receive' && e.id === each && e.result === 0)
+      expect(digest(rig.received(each))).toBe(digest(bytes))
+    }
     expect(rig.driver.stats().poolExhausted).toBeGreaterThan(0)
     peer.destroy()
     other.peer.destroy()
   })
-})
 
-describe.each(kinds)('%s: connect', (kind) => {
-  test.each([
-    ['inet', '127.0.0.1'],
-    ['inet6', '::1'],
-  ] as const)('over %s, with both names known', async (family, host) => {
-    const rig = makeRig(kind)
-    let seen: Buffer | undefined
-    const address = (await serve({ port: 0, host }, (socket) => {
-      socket.on('data', (chunk) => {
-        seen = chunk
-        socket.end('bye')
-      })
-    })) as net.AddressInfo
-    const id = rig.open(family)
-    expect(rig.driver.connect(id, host, address.port)).toBe(0)
-    expect(rig.driver.connect(id, host, address.port)).toBe(errno('EALREADY'))
-    expect(rig.of('connect', id)).toHaveLength(0)
-    expect((await rig.completion('connect', id)).result).toBe(0)
-    const name = family === 'inet' ? 'IPv4' : 'IPv6'
-    expect(rig.name(id, true)).toEqual({ address: host, port: address.port, family: name })
-    expect(rig.name(id).address).toBe(host)
-    rig.command('receive', id)
-    rig.send(id, Buffer.from('hello'))
-    await rig.last('receive', id)
-    expect(seen?.toString()).toBe('hello')
-    expect(rig.received(id).toString()).toBe('bye')
-    rig.command('close', id)
-    await rig.completion('close', id)
+  test('of many sizes are each filled at most', async () => {
+    const rig = makeRig(kind, {}, { count: 0, bytes: 0 })
+    const sizes = [1, 10, 100, 1000]
+    sizes.forEach((size, index) => {
+      rig.register(index, new ArrayBuffer(size))
+      rig.provide(index)
+    })
+    const { id, peer } = await rig.pair()
+    goOn(rig)
+    const bytes = pattern(20_000)
+    peer.end(bytes)
+    await rig.event('end', (e) => e.op === 'receive' && e.result === 0)
+    expect(digest(rig.received(id))).toBe(digest(bytes))
+    const filled = rig.of('receive', id).filter(({ result }) => result > 0)
+    for (const { result, extra } of filled) expect(result).toBeLessThanOrEqual(sizes[extra]!)
+    expect(new Set(filled.map(({ extra }) => extra)).size).toBe(4)
+    peer.destroy()
   })
 
-  test('that is refused completes with ECONNREFUSED', async () => {
-    const rig = makeRig(kind)
-    const { id: listener, port } = rig.listen()
-    rig.command('close', listener)
-    await rig.completion('close', listener)
-    const id = rig.open('inet')
-    expect(rig.driver.connect(id, '127.0.0.1', port)).toBe(0)
-    expect((await rig.completion('connect', id)).result).toBe(errno('ECONNREFUSED'))
-  })
-
-  test('to a path, and bound paths are unlinked on close', async () => {
-    const directory = mkdtempSync(join(tmpdir(), 'uring-net-'))
-    try {
-      const rig = makeRig(kind)
-      const path = join(directory, 'socket')
-      const missing = rig.open('unix')
-      expect(rig.driver.connect(missing, path, 0)).toBe(0)
-      expect(rig.events).toHaveLength(0)
-      expect((await rig.completion('connect', missing)).result).toBe(errno('ENOENT'))
-      const listener = rig.open('unix')
-      check('bind', rig.driver.bind(listener, path, 0, 0))
-      check('listen', rig.driver.listen(listener, 10))
-      rig.command('accept', listener)
-      const id = rig.open('unix')
-      expect(rig.driver.connect(id, path, 0)).toBe(0)
-      expect((await rig.completion('connect', id)).result).toBe(0)
-      const accepted = (await rig.completion('accept', listener)).result
-      expect(rig.name(id, true)).toEqual({ address: path, port: 0 })
-      rig.command('receive', accepted)
-      rig.send(id, Buffer.from('over a path'))
-      await rig.completion('receive', accepted)
-      expect(rig.received(accepted).toString()).toBe('over a path')
-      rig.command('close', listener)
-      await rig.completion('close', listener)
-      expect(existsSync(path)).toBe(false)
-    } finally {
-      rmSync(directory, { recursive: true })
+  test('are those of all endpoints', async () => {
+    const rig = makeRig(kind, {}, { count: 1, bytes: 4096 })
+    const first = await rig.pair(false)
+    const second = await rig.pair(false)
+    for (const [{ id, peer }, text] of [
+      [first, 'first'],
+      [second, 'second'],
+    ] as const) {
+      await written(peer, text)
+      rig.start('receive', id)
+      const event = await rig.completion('receive', id)
+      expect([event.bytes.toString(), event.extra]).toEqual([text, 0])
+      peer.destroy()
     }
   })
 
-  test('to an abstract name', async () => {
-    const rig = makeRig(kind)
-    const address = `\0uring-net-${process.pid}-${kind}`
-    const listener = rig.open('unix')
-    check('bind', rig.driver.bind(listener, address, 0, 0))
-    check('listen', rig.driver.listen(listener, 10))
-    rig.command('accept', listener)
-    const id = rig.open('unix')
-    check('connect', rig.driver.connect(id, address, 0))
-    expect((await rig.completion('connect', id)).result).toBe(0)
-    expect(rig.name(id, true)).toEqual({ address, port: 0 })
-    await rig.completion('accept', listener)
+  test('of which the most are asked for that the kernel accepts', async () => {
+    const rig = makeRig(kind, { receiveBuffers: 32768 }, { count: 3, bytes: 4096 })
+    const { id, peer } = await rig.pair()
+    peer.write('x')
+    expect((await rig.completion('receive', id)).result).toBe(1)
+    peer.destroy()
   })
 
-  test('to a Unix listener whose backlog is full completes with EAGAIN and does not wait', async () => {
-    const rig = makeRig(kind)
-    const address = `\0uring-net-full-${process.pid}-${kind}`
-    const listener = rig.open('unix')
-    check('bind', rig.driver.bind(listener, address, 0, 0))
-    check('listen', rig.driver.listen(listener, 0))
-    const results: number[] = []
-    for (let i = 0; i < 3; i++) {
-      const id = rig.open('unix')
-      check('connect', rig.driver.connect(id, address, 0))
-      results.push((await rig.completion('connect', id)).result)
-    }
-    expect(results).toContain(errno('EAGAIN'))
+  test('may have the highest index there is', async () => {
+    const rig = makeRig(kind, {}, { count: 0, bytes: 0 })
+    rig.register(65535, new ArrayBuffer(100))
+    rig.provide(65535)
+    const { id, peer } = await rig.pair()
+    peer.write('x')
+    expect(await rig.completion('receive', id)).toMatchObject({ result: 1, extra: 65535 })
+    peer.destroy()
   })
 
-  test('bind options: a taken port, IPv6 only, reuse of a port', async () => {
-    const rig = makeRig(kind)
-    const { port } = rig.listen()
-    const second = rig.open('inet')
-    expect(rig.driver.bind(second, '127.0.0.1', port, 0)).toBe(errno('EADDRINUSE'))
-    const six = rig.open('inet6')
-    check('bind', rig.driver.bind(six, '::', 0, 1))
-    check('listen', rig.driver.listen(six, 10))
-    const four = rig.open('inet')
-    check('bind', rig.driver.bind(four, '0.0.0.0', rig.name(six).port!, 0))
-    const shared = rig.open('inet')
-    check('bind', rig.driver.bind(shared, '127.0.0.1', 0, 2))
-    check('listen', rig.driver.listen(shared, 10))
-    const sharer = rig.open('inet')
-    check('bind', rig.driver.bind(sharer, '127.0.0.1', rig.name(shared).port!, 2))
+  test('may be registered anew with other memory while they are not provided', async () => {
+    const rig = makeRig(kind, {}, { count: 1, bytes: 4096 })
+    rig.keepsBuffers = true
+    const { id, peer } = await rig.pair()
+    peer.write('before')
+    await rig.completion('receive', id)
+    const { index } = rig.kept.pop()!
+    const old = rig.memory(index)
+    rig.register(index, new ArrayBuffer(10))
+    rig.provide(index)
+    await written(peer, 'and after that')
+    goOn(rig)
+    await rig.turn()
+    if (!rig.isInFlight('receive', id)) rig.start('receive', id)
+    await rig.until('the next', () => rig.events.some(({ result }) => result === 10))
+    expect(old.toString('latin1', 0, 6)).toBe('before')
+    expect(rig.received(id).toString()).toBe('beforeand after ')
+    peer.destroy()
   })
 })

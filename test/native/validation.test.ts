@@ -1,19 +1,32 @@
 /** D4: whatever TypeScript hands over wrongly is refused with -errno and changes nothing. */
+import { closeSync, fstatSync, openSync, readFileSync } from 'node:fs'
+import { createSocket } from 'node:dgram'
+import * as net from 'node:net'
+import type { DriverKind } from '../../src/core/binding'
 import {
-  CHUNKS_MAX,
   COMMAND_HEADER_WORDS,
   COMMAND_WORDS,
   CONTRACT_VERSION,
   COMPLETION_HEADER_WORDS,
   COMPLETION_WORDS,
-  CloseHow,
-  Dispatched,
   FLAG_MORE,
   Family,
   Op,
   SLOT_BITS,
+  SocketOption,
 } from '../../src/core/binding'
-import { binding, closeRigs, errno, kinds, makeRig, options } from './rig'
+import {
+  binding,
+  check,
+  closeRigs,
+  descriptors,
+  emitted,
+  errno,
+  kinds,
+  makeRig,
+  options,
+} from './rig'
+import type { OpName } from './rig'
 
 afterEach(closeRigs)
 
@@ -26,7 +39,6 @@ test('the addon and binding.ts agree on every number', () => {
   const { constants } = binding as unknown as { constants: Record<string, unknown> }
   expect(binding.contractVersion).toBe(CONTRACT_VERSION)
   const expected: Record<string, unknown> = {
-    CHUNKS_MAX,
     COMMAND_HEADER_WORDS,
     COMMAND_WORDS,
     COMPLETION_HEADER_WORDS,
@@ -35,12 +47,9 @@ test('the addon and binding.ts agree on every number', () => {
     FLAG_MORE,
     features: Object.keys(binding.probe().features),
   }
-  for (const [group, values] of Object.entries({ Op, Family, Dispatched, CloseHow })) {
+  for (const [group, values] of Object.entries({ Op, Family, SocketOption })) {
     for (const [name, value] of Object.entries(values)) expected[`${group}.${name}`] = value
   }
-  // An orderly close is the absence of any other.
-  delete expected['CloseHow.orderly']
-  expect(CloseHow.orderly).toBe(0)
   expect(constants).toEqual(expected)
 })
 
@@ -60,6 +69,7 @@ test('createDriver refuses options that are missing, not integers or out of rang
     }
   }
   expect(create('epoll', { ...options, endpointsMax: (1 << SLOT_BITS) + 1 }, nothing)).toBe(invalid)
+  expect(create('epoll', { ...options, receiveBuffers: 32769 }, nothing)).toBe(invalid)
 })
 
 test('a descriptor or sizes that are no numbers are refused', () => {
@@ -81,11 +91,11 @@ describe.each(kinds)('%s: validation', (kind) => {
     const stale = id + (1 << SLOT_BITS)
     const calls: Record<string, (id: unknown) => unknown[]> = {
       bind: (id) => [id, '127.0.0.1', 0, 0],
-      connect: (id) => [id, '127.0.0.1', 1],
+      connect: (id) => [1000, id, '127.0.0.1', 1],
       listen: (id) => [id, 1],
-      name: (id) => [id, false, {}],
+      name: (id) => [id, 0, {}],
       fd: (id) => [id],
-      sendNow: (id) => [id, Buffer.from('x')],
+      setOption: (id) => [id, SocketOption.noDelay, 1],
       offer: (id) => [id, Buffer.from('x')],
     }
     for (const [name, argumentsFor] of Object.entries(calls)) {
@@ -100,157 +110,159 @@ describe.each(kinds)('%s: validation', (kind) => {
     for (const wrong of garbage) {
       expect(driver['open']!(wrong)).toBeLessThan(0)
       expect(driver['bind']!(id, wrong, 0, 0)).toBeLessThan(0)
-      expect(driver['connect']!(id, wrong, 0)).toBeLessThan(0)
-      expect(
-        driver['bind']!(rig.open('inet'), '127.0.0.1', 0, wrong === -1 ? 8 : wrong),
-      ).toBeLessThan(0)
+      const flags = wrong === -1 ? 8 : wrong
+      expect(driver['bind']!(rig.open('inet'), '127.0.0.1', 0, flags)).toBeLessThan(0)
+      expect(driver['connect']!(1000, id, wrong, 0)).toBeLessThan(0)
+      expect(driver['connect']!(wrong, rig.open('inet'), '127.0.0.1', 1)).toBe(errno('EINVAL'))
       expect(() => driver['setRef']!(wrong)).not.toThrow()
-      expect(() => driver['detach']!(wrong)).not.toThrow()
     }
-    expect(rig.driver.connect(rig.open('inet'), '127.0.0.1', 65536)).toBe(errno('EINVAL'))
-    expect(rig.driver.connect(rig.open('inet'), 'localhost', 1)).toBe(errno('EINVAL'))
-    expect(rig.driver.connect(rig.open('inet'), '127.0.0.1\0x', 1)).toBe(errno('EINVAL'))
-    expect(rig.driver.connect(rig.open('unix'), 'x'.repeat(200), 0)).toBe(errno('EINVAL'))
-    expect(rig.driver.connect(rig.open('unix'), '/a\0b', 0)).toBe(errno('EINVAL'))
-    rig.driver.setRef(true)
+    for (const wrong of garbage.filter((value) => value !== -1)) {
+      expect(driver['unsent']!(wrong)).toBe(errno('EINVAL'))
+      expect(driver['setOption']!(id, wrong, 1)).toBe(errno('EINVAL'))
+      expect(driver['setOption']!(id, SocketOption.noDelay, wrong)).toBe(errno('EINVAL'))
+    }
+    expect(rig.connect(rig.open('inet'), '127.0.0.1', 65536)).toBe(errno('EINVAL'))
+    expect(rig.connect(rig.open('inet'), 'localhost', 1)).toBe(errno('EINVAL'))
+    expect(rig.connect(rig.open('inet'), '127.0.0.1\0x', 1)).toBe(errno('EINVAL'))
+    expect(rig.connect(rig.open('unix'), 'x'.repeat(200), 0)).toBe(errno('EINVAL'))
+    expect(rig.connect(rig.open('unix'), '/a\0b', 0)).toBe(errno('EINVAL'))
+    rig.driver.setRef(1)
     peer.destroy()
   })
 
-  test('sendNow and view keep to the memory they are given', async () => {
+  test('a token in flight is refused for a connect', async () => {
     const rig = makeRig(kind)
     const { id, peer } = await rig.pair()
-    const { driver } = rig
+    rig.driver.submit()
+    const token = rig.token('receive', id)
+    const { port } = rig.listen()
+    expect(rig.driver.connect(token, rig.open('inet'), '127.0.0.1', port)).toBe(errno('EINVAL'))
+    peer.destroy()
+  })
+
+  test('memory is registered under an index of the right range, and it has to be an ArrayBuffer', () => {
+    const { driver } = makeRig(kind)
+    const register = driver.register as unknown as (...args: unknown[]) => unknown
     const invalid = errno('EINVAL')
-    const bytes = Buffer.alloc(10)
-    const sendNow = driver.sendNow as unknown as (...args: unknown[]) => unknown
-    const views = [new Uint16Array(4), new DataView(bytes.buffer), bytes.buffer]
-    for (const wrong of [...garbage, ...views, [[1]]]) {
-      expect(sendNow(id, wrong)).toBe(invalid)
-      expect(sendNow(id, [Buffer.from('x'), wrong])).toBe(invalid)
+    const memory = new ArrayBuffer(8)
+    expect(register(0, memory)).toBe(0)
+    expect(register(70_000, memory)).toBe(0)
+    for (const index of [-1, 1 << 20, 2 ** 31 - 1, 2 ** 31, 1.5, '0', undefined, null]) {
+      expect([index, register(index, memory)]).toEqual([index, invalid])
     }
+    const detached = new ArrayBuffer(8)
+    structuredClone(detached, { transfer: [detached] })
+    const wrong = [new Uint8Array(memory), Buffer.alloc(8), new ArrayBuffer(0), detached, 'x', null]
+    for (const each of [...wrong, undefined, {}, []]) expect(register(1, each)).toBe(invalid)
+    expect(register()).toBe(invalid)
+  })
+
+  test('bytes are offered as a Uint8Array that has some', async () => {
+    const rig = makeRig(kind)
+    const { id, peer } = await rig.pair()
+    const offer = rig.driver.offer as unknown as (...args: unknown[]) => unknown
+    const memory = new ArrayBuffer(8)
     const detached = new Uint8Array(4)
     structuredClone(detached.buffer, { transfer: [detached.buffer] })
-    for (const nothing of [detached, Buffer.alloc(0)]) {
-      expect(sendNow(id, nothing)).toBe(invalid)
-      expect(sendNow(id, [nothing, nothing])).toBe(invalid)
-    }
-    expect(sendNow(id, new Array(65_537).fill(Buffer.from('x')))).toBe(invalid)
-    // Memory that is taken away while the array is read.
-    const victim = new Uint8Array(1 << 20)
-    const hostile = [victim, bytes]
-    Object.defineProperty(hostile, 1, {
-      get: () => {
-        structuredClone(victim.buffer, { transfer: [victim.buffer] })
-        return bytes
-      },
-    })
-    expect(sendNow(id, hostile)).toBe(bytes.length)
-    for (const [offset, length] of [
-      [0, options.arenaBytes + 1],
-      [options.arenaBytes, 1],
-      [-1, 1],
-      [0, -1],
-      [2 ** 31 - 1, 2 ** 31 - 1],
-    ] as const) {
-      expect(driver.view(offset, length) as unknown).toBe(invalid)
-    }
+    const views = [new Uint16Array(4), new DataView(memory), memory, detached, Buffer.alloc(0)]
+    for (const wrong of [...garbage, ...views]) expect(offer(id, wrong)).toBe(errno('EINVAL'))
+    expect(offer(id, new Uint8Array(memory))).toBe(8)
     peer.destroy()
   })
 
   test('commands that make no sense are refused, each with its own completion, and the next is taken', async () => {
     const rig = makeRig(kind)
     const { id, peer, listener } = await rig.pair()
-    const wrong: [number, number, number, number, number][] = [
-      [Op.send, id, -1, 1, errno('EINVAL')],
-      [Op.send, id, 0, 0, errno('EINVAL')],
-      [Op.send, id, 0, -5, errno('EINVAL')],
-      [Op.send, id, options.arenaBytes, 1, errno('EINVAL')],
-      [Op.send, id, 0, options.arenaBytes + 1, errno('EINVAL')],
-      [Op.send, id, 2 ** 31 - 1, 2 ** 31 - 1, errno('EINVAL')],
-      [Op.receive, id, 0, 0, errno('EALREADY')],
-      [Op.accept, id, 0, 0, errno('EINVAL')],
-      [Op.accept, listener, 0, 0, errno('EALREADY')],
-      [Op.connect, id, 0, 0, errno('EINVAL')],
-      [Op.cancel, id, 0, 0, errno('EINVAL')],
-      [Op.cancel, id, 99, 0, errno('EINVAL')],
-      [Op.close, id, 7, 0, errno('EINVAL')],
-      [0, id, 0, 0, errno('EINVAL')],
-      [Op.wake, id, 0, 0, errno('EINVAL')],
-      [9, id, 0, 0, errno('EINVAL')],
-      [-1, id, 0, 0, errno('EINVAL')],
-      [256, id, 0, 0, errno('EINVAL')],
-      [258, id, 1, 0, errno('EINVAL')],
-      [2 ** 31 - 1, id, 0, 0, errno('EINVAL')],
-      [Op.receive, 0, 0, 0, errno('EBADF')],
-      [Op.receive, -1, 0, 0, errno('EBADF')],
-      [Op.close, id + (1 << SLOT_BITS), 0, 0, errno('EBADF')],
-      [Op.cancel, 2 ** 31 - 1, 1, 0, errno('EBADF')],
+    const index = rig.lend(new ArrayBuffer(100))
+    const [invalid, bad] = [errno('EINVAL'), errno('EBADF')]
+    const wrong: [OpName, number, number, number, number, number][] = [
+      ['send', id, index, -1, 1, invalid],
+      ['send', id, index, 0, 0, invalid],
+      ['send', id, index, 0, -5, invalid],
+      ['send', id, index, 100, 1, invalid],
+      ['send', id, index, 101, 1, invalid],
+      ['send', id, index, 0, 101, invalid],
+      ['send', id, index, 50, 51, invalid],
+      ['send', id, index, 2 ** 31 - 1, 2 ** 31 - 1, invalid],
+      ['send', id, index + 1, 0, 1, invalid],
+      ['send', id, 100, 0, 1, invalid],
+      ['send', id, -1, 0, 1, invalid],
+      ['send', id, 2 ** 31 - 1, 0, 1, invalid],
+      ['receive', id, 0, 0, 0, errno('EALREADY')],
+      ['receiveInto', id, index, 0, 1, errno('EALREADY')],
+      ['receiveInto', listener, index, 0, 0, invalid],
+      ['receiveInto', listener, index, 99, 2, invalid],
+      ['receiveInto', listener, -1, 0, 1, invalid],
+      ['accept', id, 0, 0, 0, invalid],
+      ['accept', listener, 0, 0, 0, errno('EALREADY')],
+      ['receive', 0, 0, 0, 0, bad],
+      ['receive', -1, 0, 0, 0, bad],
+      ['receiveInto', id + 1, index, 0, 1, bad],
+      ['send', -(2 ** 31), index, 0, 1, bad],
+      ['accept', 2 ** 31 - 1, 0, 0, 0, bad],
+      ['shutdown', 0, 0, 0, 0, bad],
+      ['close', id + (1 << SLOT_BITS), 0, 0, 0, bad],
     ]
+    await rig.turn()
     const before = rig.events.length
-    for (const [opcode, to, a, b] of wrong) rig.command(opcode, to, a, b)
+    const tokens = wrong.map(([op, to, a, b, c]) => rig.start(op, to, a, b, c, 1))
     await rig.until('every refusal', () => rig.events.length >= before + wrong.length)
     const refusals = rig.events
       .slice(before)
-      .map((event) => [event.opcode, event.id, event.result, event.more])
-    const expected = wrong.map(([opcode, to, , , result]) => [opcode & 0xff, to, result, false])
-    const comesFirst = ([opcode]: unknown[]) => opcode === Op.send || opcode === Op.wake
-    expect(refusals).toEqual([
-      ...expected.filter((refusal) => comesFirst(refusal)),
-      ...expected.filter((refusal) => !comesFirst(refusal)),
-    ])
+      .map(({ op, token, id: to, result, more }) => [op, token, to, result, more])
+    expect(refusals).toEqual(
+      wrong.map(([op, to, , , , result], i) => [op, tokens[i], to, result, false]),
+    )
     peer.write('still works')
     await rig.event('data', (event) => event.bytes.toString() === 'still works')
     peer.destroy()
   })
 
   test('a command count that is out of range is held to the buffer', async () => {
-    const rig = makeRig(kind, { commandCapacity: 4 })
-    rig.driver.commands[0] = -5
+    const rig = makeRig(kind, { commandCapacity: 40 })
+    const words = new Int32Array(rig.driver.commands)
+    await rig.turn()
+    words[0] = -5
     rig.driver.submit()
-    expect(rig.driver.commands[0]).toBe(0)
-    rig.driver.commands[0] = 2 ** 31 - 1
+    expect(words[0]).toBe(0)
+    const tokens = Array.from({ length: 40 }, () => rig.start('wake', 0))
+    words[0] = 2 ** 31 - 1
     rig.driver.submit()
-    expect(rig.driver.commands[0]).toBe(0)
-    await rig.until('four refusals', () => rig.events.length >= 4)
-    expect(rig.events).toHaveLength(4)
+    expect(words[0]).toBe(0)
+    await rig.turn()
+    expect(rig.events.slice(1, -1).map(({ token }) => token)).toEqual(tokens)
   })
 
   test('a second send is refused, and shutdown while one is in flight', async () => {
-    const rig = makeRig(kind, { arenaBytes: 16 << 20 })
-    const { id, peer } = await rig.pair(false)
-    peer.pause()
-    rig.command('send', id, 0, 16 << 20)
-    rig.command('send', id, 0, 1)
-    rig.command('shutdown', id)
-    expect((await rig.completion('send', id)).result).toBe(errno('EALREADY'))
-    expect((await rig.completion('shutdown', id)).result).toBe(errno('EBUSY'))
-    expect(rig.driver.sendNow(id, Buffer.from('x'))).toBe(errno('EALREADY'))
-    peer.destroy()
-  })
-
-  test('sendNow does not overtake a send that is still queued', async () => {
     const rig = makeRig(kind)
     const { id, peer } = await rig.pair(false)
-    rig.send(id, Buffer.from('first'))
-    expect(rig.driver.sendNow(id, Buffer.from('second'))).toBe(errno('EALREADY'))
-    await rig.completion('send', id)
+    peer.pause()
+    await rig.block(id)
+    rig.send(id, Buffer.from('x'))
+    rig.start('shutdown', id)
+    expect((await rig.completion('send', id)).result).toBe(errno('EALREADY'))
+    expect((await rig.completion('shutdown', id)).result).toBe(errno('EBUSY'))
     peer.destroy()
   })
 
   test('after the close command the id is refused at once', async () => {
     const rig = makeRig(kind)
     const { id, peer } = await rig.pair()
-    rig.command('close', id)
-    rig.command('receive', id)
-    rig.command('close', id)
+    rig.close(id)
+    rig.start('receive', id)
+    rig.send(id, Buffer.from('x'))
+    rig.start('shutdown', id)
     rig.driver.submit()
     expect(rig.driver.fd(id)).toBe(errno('EBADF'))
-    await rig.event('close', (e) => e.op === 'close' && e.id === id && e.result === 0)
+    expect(rig.driver.offer(id, Buffer.from('x'))).toBe(errno('EBADF'))
+    await rig.turn()
     const own = rig.events.filter((event) => event.id === id)
-    expect(own.at(-1)).toMatchObject({ op: 'close', result: 0 })
-    // A second close is no error: it may still change how the first one ends.
-    expect(own.filter((event) => event.result === errno('EBADF'))).toMatchObject([
-      { op: 'receive' },
+    expect(own.map(({ op, result }) => [op, result])).toEqual([
+      ['receive', errno('ECANCELED')],
+      ['close', 0],
+      ['receive', errno('EBADF')],
+      ['send', errno('EBADF')],
+      ['shutdown', errno('EBADF')],
     ])
     peer.destroy()
   })
@@ -259,31 +271,155 @@ describe.each(kinds)('%s: validation', (kind) => {
     const rig = makeRig(kind)
     const { id, peer, listener } = await rig.pair()
     peer.resume()
+    const index = rig.lend(new ArrayBuffer(300))
     let state = 12345
     const random = (below: number) => {
       state = (Math.imul(state, 1103515245) + 12345) & 0x7fffffff
       return state % below
     }
+    // Never a close that works: the endpoints have to be there at the end.
+    const ops = ['receive', 'receiveInto', 'send', 'accept', 'shutdown', 'wake'] as const
     for (let round = 0; round < 300; round++) {
       for (let i = 0; i < 20; i++) {
         const to = [id, listener, random(2 ** 31), -random(100)][random(4)]!
-        // Never close: the endpoints have to be there at the end.
-        rig.command(
-          [1, 2, 4, 5, 6, 8, 9, random(2 ** 31)][random(8)]!,
+        const memory = [index, index, 0, random(70_000) - 10][random(4)]!
+        const token = rig.start(
+          ops[random(6)]!,
           to,
-          random(6) - 1,
+          memory,
           random(300) - 20,
+          random(300),
+          random(9),
         )
+        if (random(3) === 0) rig.queue('cancel', random(2) === 0 ? token : random(200), 0)
       }
       rig.driver.submit()
+      if (round % 10 === 0) await rig.turn()
     }
-    await new Promise((resolve) => setImmediate(resolve))
-    // Whatever is in flight now ends with the close, or is the listener's.
-    rig.command('close', id)
+    await rig.turn()
+    // Whatever is in flight now ends with the close.
+    rig.close(id)
+    rig.close(listener)
     await rig.event('close', (e) => e.op === 'close' && e.id === id && e.result === 0)
-    rig.command('close', listener)
     await rig.event('close', (e) => e.op === 'close' && e.id === listener && e.result === 0)
+    await rig.turn()
     expect(rig.driver.stats()).toMatchObject({ endpoints: 0, inFlight: 0 })
+    expect(rig.isInFlight('send', id) || rig.isInFlight('receive', id)).toBe(false)
     peer.destroy()
+  })
+})
+
+/** What /proc/net/tcp says of the socket between two ports of 127.0.0.1: its timer, 02 is keep-alive. */
+function timerOf(local: number, remote: number): string {
+  const at = (port: number) => `0100007F:${port.toString(16).toUpperCase().padStart(4, '0')}`
+  const table = readFileSync('/proc/net/tcp', 'utf8')
+  const line = table.split('\n').find((each) => each.includes(` ${at(local)} ${at(remote)} `))
+  return line!.trim().split(/\s+/)[5]!.slice(0, 2)
+}
+
+describe.each(kinds)('%s: options', (kind: DriverKind) => {
+  test('keep-alive starts a timer, and 0 stops it', async () => {
+    const rig = makeRig(kind)
+    const { id, peer } = await rig.pair(false)
+    const [local, remote] = [rig.name(id).port!, rig.name(id, true).port!]
+    expect(rig.driver.setOption(id, SocketOption.keepAliveSeconds, 1000)).toBe(0)
+    expect(timerOf(local, remote)).toBe('02')
+    expect(rig.driver.setOption(id, SocketOption.keepAliveSeconds, 0)).toBe(0)
+    expect(timerOf(local, remote)).toBe('00')
+    peer.destroy()
+  })
+
+  test('a small buffer takes fewer bytes', async () => {
+    const rig = makeRig(kind)
+    const taken: number[] = []
+    for (const bytes of [1 << 16, 1 << 22]) {
+      const { id, peer } = await rig.pair(false)
+      peer.pause()
+      expect(rig.driver.setOption(id, SocketOption.sendBufferBytes, bytes)).toBe(0)
+      const size = check('offer', rig.driver.offer(id, Buffer.alloc(16 << 20)))
+      taken.push(size)
+      peer.destroy()
+    }
+    expect(taken[0]).toBeLessThan(taken[1]!)
+  })
+
+  test('a small receive buffer lets the peer send fewer bytes', async () => {
+    const rig = makeRig(kind)
+    const other = makeRig('epoll')
+    const taken: number[] = []
+    for (const bytes of [4096, 1 << 22]) {
+      const listener = rig.open('inet')
+      expect(rig.driver.setOption(listener, SocketOption.receiveBufferBytes, bytes)).toBe(0)
+      check('bind', rig.driver.bind(listener, '127.0.0.1', 0, 0))
+      check('listen', rig.driver.listen(listener, 1))
+      const peer = other.open('inet')
+      check('connect', other.connect(peer, '127.0.0.1', rig.name(listener).port!))
+      await other.completion('connect', peer)
+      // So that what it keeps itself does not count.
+      other.driver.setOption(peer, SocketOption.sendBufferBytes, 4096)
+      taken.push(check('offer', other.driver.offer(peer, Buffer.alloc(16 << 20))))
+    }
+    expect(taken[0]).toBeLessThan(taken[1]!)
+  })
+
+  test('that do not exist, or not here, are refused', async () => {
+    const rig = makeRig(kind)
+    const { id, peer } = await rig.pair(false)
+    expect(rig.driver.setOption(id, SocketOption.noDelay, 1)).toBe(0)
+    expect(rig.driver.setOption(id, SocketOption.noDelay, 0)).toBe(0)
+    for (const option of [0, 5, -1, 2 ** 31 - 1]) {
+      expect(rig.driver.setOption(id, option, 1)).toBe(errno('EINVAL'))
+    }
+    expect(rig.driver.setOption(rig.open('unix'), SocketOption.noDelay, 1)).toBeLessThan(0)
+    peer.destroy()
+  })
+})
+
+describe.each(kinds)('%s: adopt', (kind) => {
+  test('refuses what is no connected stream socket, and leaves it open', async () => {
+    const rig = makeRig(kind)
+    const { listener, peer } = await rig.pair()
+    const file = openSync('/dev/null', 'r')
+    const datagram = createSocket('udp4').bind(0, '127.0.0.1')
+    await new Promise((resolve) => datagram.once('listening', resolve))
+    const { fd } = (datagram as unknown as { _handle: { fd: number } })._handle
+    const before = descriptors()
+    const endpoints = rig.driver.stats().endpoints
+    const wrong: [number, number][] = [
+      [file, errno('ENOTSOCK')],
+      [fd, errno('EPROTOTYPE')],
+      [rig.driver.fd(listener), errno('ENOTCONN')],
+    ]
+    for (const [each, error] of wrong) {
+      expect(rig.driver.adopt(each)).toBe(error)
+      expect(() => fstatSync(each)).not.toThrow()
+    }
+    const open = rig.open('inet')
+    expect(rig.driver.adopt(rig.driver.fd(open))).toBe(errno('ENOTCONN'))
+    expect(rig.driver.adopt(-1)).toBe(errno('EBADF'))
+    expect(rig.driver.adopt(100_000)).toBe(errno('EBADF'))
+    const adopt = rig.driver.adopt as unknown as (...args: unknown[]) => unknown
+    for (const each of [undefined, null, '1', 1.5, {}]) expect(adopt(each)).toBe(errno('EINVAL'))
+    expect(descriptors()).toBe(before + 1)
+    expect(rig.driver.stats().endpoints).toBe(endpoints + 1)
+    closeSync(file)
+    datagram.close()
+    peer.destroy()
+  })
+
+  test('refuses a connection for which there is no place, and leaves it as it is', async () => {
+    const rig = makeRig(kind, { endpointsMax: 1 })
+    rig.open('inet')
+    const server = net.createServer((socket) => socket.end('untouched')).listen(0, '127.0.0.1')
+    await emitted(server, 'listening')
+    const socket = net.connect((server.address() as net.AddressInfo).port, '127.0.0.1')
+    const seen: Buffer[] = []
+    socket.on('data', (chunk) => seen.push(chunk))
+    await emitted(socket, 'connect')
+    const { fd } = (socket as unknown as { _handle: { fd: number } })._handle
+    expect(rig.driver.adopt(fd)).toBe(errno('ENFILE'))
+    await emitted(socket, 'close')
+    expect(Buffer.concat(seen).toString()).toBe('untouched')
+    server.close()
   })
 })

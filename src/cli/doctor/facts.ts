@@ -111,8 +111,8 @@ type Active = Selection & { stats: Partial<DriverStats> }
 
 function loadActive(): Active {
   // eslint-disable-next-line @typescript-eslint/no-require-imports -- throws at import, see above
-  const { driver, activeSelection } =
-    require('../../core/active') as typeof import('../../core/active')
+  const module = require('../../core/active') as typeof import('../../core/active')
+  const { driver, activeSelection } = module
   const stats = driver.stats()
   return { ...activeSelection(), stats }
 }
