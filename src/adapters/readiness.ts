@@ -7,6 +7,7 @@
  * something else instead; what it accepts is copied and leaves in order without any further call. W2-W6, C1-C4, R1-R3.
  * It never calls back from inside a call to it.
  */
+import { byteLengthOf, plainView } from '../core/bytes'
 import { Sent } from '../core/channel'
 import type { Channel, SendRequest } from '../core/channel'
 import type { Connection } from '../core/connection'
@@ -105,11 +106,12 @@ export class Readiness {
    */
   tryRead(into: Uint8Array): number {
     this.#requireOpen()
-    if (into.length === 0) throw outOfRange('tryRead() needs room for at least one byte')
+    const target = plainView(into)
+    if (target.length === 0) throw outOfRange('tryRead() needs room for at least one byte')
     let count = 0
-    while (count < into.length && this.#received.length > 0) {
+    while (count < target.length && this.#received.length > 0) {
       const chunk = this.#received[0]!
-      const copied = chunk.copy(into, count, this.#readOffset)
+      const copied = chunk.copy(target, count, this.#readOffset)
       count += copied
       this.#readOffset += copied
       if (this.#readOffset === chunk.length) {
@@ -152,7 +154,8 @@ export class Readiness {
     this.#requireOpen()
     if (this.#sendError !== undefined) throw this.#sendError
     if (this.#isShut) throw systemError(Errno.EPIPE, 'write')
-    const { length } = bytes
+    const length = byteLengthOf(bytes)
+    if (length < 0) throw new TypeError('tryWrite() takes a Uint8Array')
     // There is nothing to refuse.
     if (length === 0) return true
     const queued = this.queuedBytes
@@ -161,19 +164,19 @@ export class Readiness {
       return false
     }
     if (queued === 0 && (length > gatherBytesMax || length > this.#highWaterMark)) {
-      this.#send(bytes)
+      this.#send(plainView(bytes))
       if (this.#sendError !== undefined) throw this.#sendError
     } else {
-      this.#append(bytes)
+      this.#append(bytes, length)
     }
     return true
   }
 
   /** One send for all that a tick writes: the kernel is asked once, not for every frame. */
-  #append(bytes: Uint8Array): void {
+  #append(bytes: Uint8Array, length: number): void {
     this.#pending ??= Buffer.allocUnsafeSlow(this.#highWaterMark)
     this.#pending.set(bytes, this.#pendingBytes)
-    this.#pendingBytes += bytes.length
+    this.#pendingBytes += length
     if (this.#channel.sendQueueBytes > 0 || unflushed.has(this)) return
     unflushed.add(this)
     queueMicrotask(() => {

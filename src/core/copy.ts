@@ -1,7 +1,9 @@
 /** Copies with memory of their own: a slice of Node's shared pool would show others their bytes, and keep all of it. */
 
+import { byteLengthOf } from './bytes'
+
 export function copyOf(bytes: Uint8Array): Buffer {
-  const copy = Buffer.allocUnsafeSlow(bytes.length)
+  const copy = Buffer.allocUnsafeSlow(byteLengthOf(bytes))
   copy.set(bytes)
   return copy
 }

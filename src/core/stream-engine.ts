@@ -12,6 +12,7 @@ import {
   PIECE_WORDS,
   SLOT_BITS,
 } from './binding'
+import { byteLengthOf } from './bytes'
 import { copyOfPart } from './copy'
 import { Errno, systemError } from './errors'
 import { runTicks } from './ticks'
@@ -231,7 +232,7 @@ export class StreamEngine {
   }
 
   /**
-   * Puts bytes or text at `position`. Their length; -1 when they are too many, or in an encoding that is Node's to write. They
+   * Puts bytes or text at `position`. Their length; -1 when they are too many, or of a class or in an encoding that is Node's to write. They
    * stay there until the next put, or flush if they are gathered.
    */
   put(data: Uint8Array | string, encoding: BufferEncoding): number {
@@ -257,8 +258,8 @@ export class StreamEngine {
   #putAt(at: number, data: Uint8Array | string, encoding: BufferEncoding): number {
     // Both bounds keep it within the memory: a character of UTF-16 becomes at most three bytes.
     if (typeof data !== 'string') {
-      const length = data.byteLength
-      if (length > smallBytesMax) return -1
+      const length = byteLengthOf(data)
+      if (length < 0 || length > smallBytesMax) return -1
       this.#bytes.set(data, at)
       return length
     }
