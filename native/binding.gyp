@@ -9,6 +9,7 @@
       'target_name': 'uring_net',
       'sources': [
         'addon.cc',
+        'buffer_ring.cc',
         'driver.cc',
         'driver_calls.cc',
         'driver_object.cc',

@@ -31,6 +31,8 @@ struct Stream {
   bool armed = false;
   // The kernel has a receive of it in flight.
   bool in_kernel = false;
+  // Receives in a row that found no buffer.
+  uint8_t dry = 0;
   // Pieces of it that were not delivered yet.
   uint32_t waiting = 0;
   // The loop's turn in which bytes of it were last delivered.

@@ -204,7 +204,6 @@ void StreamEngine::TakeWaiting(Stream& stream, std::string* bytes, int32_t* end)
 void StreamEngine::OnArrived(Stream& stream, int32_t result, uint32_t offset) {
   ++arrived_;
   if (result > 0) counters_.bytes_received += static_cast<uint32_t>(result);
-  if (result == -ENOBUFS) ++counters_.pool_exhausted;
   waiting_.push_back({stream.id, result, offset});
   ++stream.waiting;
 }

@@ -6,11 +6,11 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <iterator>
+#include <deque>
 #include <vector>
 
+#include "buffer_ring.h"
 #include "driver.h"
-#include "provided_ring.h"
 #include "socket_calls.h"
 #include "stream_backend.h"
 #include "uring_setup.h"
@@ -19,9 +19,18 @@ namespace uring_net {
 
 namespace {
 
-constexpr uint32_t kBufferBytes = 64 * 1024;
-constexpr uint32_t kWholeBufferBytes = 4 * 1024;
+// Each receive takes a whole buffer: which bytes it means follows from the buffer alone, in
+// whatever order the kernel posts completions. No multiple of a page, or small messages would all
+// lie in the same few sets of the cache.
+constexpr uint32_t kBufferBytes = 2 * 1024 + 64;
+// So many go round at first, and twice as many each time that they are too few: what is touched
+// stays small, and in the cache.
+constexpr uint32_t kBuffersAtFirst = 64;
+// Entries that a buffer ring can have.
+constexpr uint32_t kBuffersMax = 32768;
 constexpr uint16_t kGroup = 0;
+// After so many receives that found no buffer, libuv is to receive.
+constexpr uint8_t kDryMax = 4;
 constexpr int kDrainMs = 1000;
 constexpr int kStepMs = 50;
 // Of this few sends a system call each costs no more than a submission.
@@ -40,7 +49,7 @@ class UringStreams final : public StreamBackend {
   void Submit() override;
   void Reap() override;
   void SendAll(std::span<SendOp> ops) override;
-  void Recycle(uint64_t delivered) override { provided_.Recycle(delivered); }
+  void Recycle(uint64_t delivered) override;
   bool HasUnannouncedWork() const override {
     return !arming_.empty() || io_uring_sq_ready(&ring_) > 0;
   }
@@ -50,17 +59,32 @@ class UringStreams final : public StreamBackend {
 
  private:
   int SetupPool(const Options& options);
+  void Provide(uint16_t id);
+  void ProvideMore(uint32_t count);
   io_uring_sqe* NextEntry();
   bool Enter();
   void Complete(const io_uring_cqe& cqe);
+  void Received(int32_t id, int32_t result, bool more, uint32_t offset);
   void StartSend(const SendOp& op, uint32_t index);
   void GiveUpEntries();
 
   StreamHost* host_ = nullptr;
   io_uring ring_ = {};
   uint32_t features_ = 0;
+  // Lifetime: the kernel's until nothing is in flight; leaked otherwise.
   std::shared_ptr<Region> pool_;
-  ProvidedRing provided_;
+  BufferRing buffers_;
+  uint32_t buffer_count_ = 0;
+  // The first so many are in use; of these, those that the kernel may pick.
+  uint32_t going_round_ = 0;
+  uint32_t free_ = 0;
+  struct Used {
+    uint16_t id;
+    // The number of the piece that lies in it.
+    uint64_t piece;
+  };
+  // In the order of their pieces.
+  std::deque<Used> used_;
   // Streams to be armed with the next submission.
   std::vector<int32_t> arming_;
   std::vector<msghdr> messages_;
@@ -69,6 +93,8 @@ class UringStreams final : public StreamBackend {
   // Receives that the kernel knows.
   uint32_t in_kernel_ = 0;
   uint64_t enters_ = 0;
+  // Receives that found no buffer.
+  uint64_t dry_ = 0;
 };
 
 int UringStreams::Setup(StreamHost* host, const Options& options) {
@@ -78,20 +104,39 @@ int UringStreams::Setup(StreamHost* host, const Options& options) {
 }
 
 int UringStreams::SetupPool(const Options& options) {
-  const uint32_t bytes =
-      std::max((options.pool_bytes + kBufferBytes - 1) / kBufferBytes * kBufferBytes, kBufferBytes);
-  pool_ = Region::Map(bytes);
+  buffer_count_ = std::clamp(options.pool_bytes / kBufferBytes, 1u, kBuffersMax);
+  pool_ = Region::Map(buffer_count_ * kBufferBytes);
   if (!pool_) return -ENOMEM;
-  int error = -EINVAL;
-  if ((options.disable & kIncrementalBuffers) == 0) {
-    error = provided_.Setup(&ring_, pool_, {kGroup, 0, bytes / kBufferBytes, kBufferBytes}, true);
-    if (error == 0) features_ |= kIncrementalBuffers;
+  int error = buffers_.Setup(&ring_, kGroup, buffer_count_);
+  // The entries are pinned, and count against RLIMIT_MEMLOCK.
+  while (error == -ENOMEM && buffer_count_ > kBuffersAtFirst) {
+    buffer_count_ /= 2;
+    error = buffers_.Setup(&ring_, kGroup, buffer_count_);
   }
-  if (error == -EINVAL) {
-    error = provided_.Setup(&ring_, pool_,
-                            {kGroup, 0, bytes / kWholeBufferBytes, kWholeBufferBytes}, false);
+  if (error != 0) return error;
+  free_ = going_round_ = 0;
+  ProvideMore(kBuffersAtFirst);
+  return 0;
+}
+
+// --- buffers ---
+
+void UringStreams::Provide(uint16_t id) {
+  buffers_.Provide(id, pool_->data() + id * kBufferBytes, kBufferBytes);
+  ++free_;
+}
+
+void UringStreams::ProvideMore(uint32_t count) {
+  const uint32_t end = std::min(going_round_ + count, buffer_count_);
+  for (; going_round_ < end; ++going_round_) Provide(static_cast<uint16_t>(going_round_));
+  buffers_.Publish();
+}
+
+void UringStreams::Recycle(uint64_t delivered) {
+  for (; !used_.empty() && used_.front().piece <= delivered; used_.pop_front()) {
+    Provide(used_.front().id);
   }
-  return error;
+  buffers_.Publish();
 }
 
 // --- submission ---
@@ -125,7 +170,8 @@ int UringStreams::Arm(Stream& stream) {
 
 void UringStreams::Submit() {
   size_t done = 0;
-  for (; done < arming_.size(); ++done) {
+  // Without a buffer a receive would end at once.
+  for (; done < arming_.size() && free_ > 0; ++done) {
     Stream* stream = host_->FindStreamById(arming_[done]);
     // Disarmed meanwhile, or armed twice.
     if (stream == nullptr || !stream->armed || stream->in_kernel) continue;
@@ -196,21 +242,40 @@ void UringStreams::Complete(const io_uring_cqe& cqe) {
     default:
       return;
   }
-  Stream* stream = host_->FindStreamById(static_cast<int32_t>(value));
-  uint32_t offset = 0;
   // Also without bytes a buffer may have been picked, and is ours again.
-  if (cqe.flags & IORING_CQE_F_BUFFER) {
-    offset = provided_.Take(cqe.flags, cqe.res, host_->arrived() + 1).offset;
+  const bool has_buffer = cqe.flags & IORING_CQE_F_BUFFER;
+  const uint32_t buffer = has_buffer ? cqe.flags >> IORING_CQE_BUFFER_SHIFT : 0;
+  URING_CHECK(buffer < buffer_count_ && (!has_buffer || free_ > 0));
+  if (has_buffer) --free_;
+  const uint64_t before = host_->arrived();
+  Received(static_cast<int32_t>(value), cqe.res, cqe.flags & IORING_CQE_F_MORE,
+           buffer * kBufferBytes);
+  if (!has_buffer) return;
+  if (host_->arrived() > before) {
+    used_.push_back({static_cast<uint16_t>(buffer), host_->arrived()});
+  } else {
+    Provide(static_cast<uint16_t>(buffer));
+    buffers_.Publish();
   }
-  const bool more = cqe.flags & IORING_CQE_F_MORE;
+}
+
+void UringStreams::Received(int32_t id, int32_t result, bool more, uint32_t offset) {
+  Stream* stream = host_->FindStreamById(id);
   if (!more) --in_kernel_;
   // A stream is forgotten only when nothing of it is in flight, or the kernel would not let it go.
   if (stream == nullptr) return;
   if (!more) stream->in_kernel = false;
-  if (cqe.res == -ECANCELED) return;
-  host_->OnArrived(*stream, cqe.res, offset);
+  if (result == -ECANCELED) return;
+  if (result == -ENOBUFS) {
+    ++dry_;
+    ProvideMore(going_round_);
+    // Many small messages at once: it is armed again when their buffers are free.
+    if (stream->armed && ++stream->dry < kDryMax) return arming_.push_back(stream->id);
+  }
+  if (result > 0) stream->dry = 0;
+  host_->OnArrived(*stream, result, offset);
   if (more || !stream->armed) return;
-  if (cqe.res > 0) {
+  if (result > 0) {
     arming_.push_back(stream->id);
   } else {
     stream->armed = false;
@@ -290,6 +355,7 @@ int UringStreams::Drain() {
 void UringStreams::FillStats(Counters* counters) const {
   counters->features |= features_;
   counters->enters += enters_;
+  counters->pool_exhausted += dry_;
   counters->in_flight += in_kernel_;
   counters->submission_entries = ring_.sq.ring_entries;
   counters->completion_entries = ring_.cq.ring_entries;

@@ -261,10 +261,7 @@ export class Graft implements StreamReader {
     } else {
       this.#isArmed = false
       if (this.#isEnded) return
-      if (result === Errno.ENOBUFS) {
-        if (this.#isReading) this.#becomeBulk()
-        return
-      }
+      if (result === Errno.ENOBUFS) return this.#becomeBulk()
       this.#isEnded = true
       if (!this.#isReading || this.#held.length > 0) this.#held.push(result)
       else this.#context.run(this.#deliverEnd, this, result)

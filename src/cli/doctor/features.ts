@@ -1,7 +1,8 @@
 /** What each kernel feature is for and since which Linux it exists. A table; the probe says what is present. */
 import type { Probe } from '../../core/binding'
 
-export type FeatureName = keyof Probe['features']
+/** `incrementalBuffers` is not probed for. */
+export type FeatureName = Exclude<keyof Probe['features'], 'incrementalBuffers'>
 
 export interface Feature {
   /** The first Linux release that has it. */
@@ -26,11 +27,6 @@ export const features: Record<FeatureName, Feature> = {
     since: '5.19',
     role: 'needed',
     purpose: 'receive memory is taken when bytes arrive',
-  },
-  incrementalBuffers: {
-    since: '6.12',
-    role: 'wanted',
-    purpose: 'small chunks share a receive buffer',
   },
   coopTaskrun: {
     since: '5.19',
