@@ -29,6 +29,9 @@ constexpr uint32_t kBuffersAtFirst = 64;
 // Entries that a buffer ring can have.
 constexpr uint32_t kBuffersMax = 32768;
 constexpr uint16_t kGroup = 0;
+// What a receive brings at most before it is armed again: as much as libuv reads at a time. A
+// reader that pauses then has not got more than that.
+constexpr uint32_t kReceiveMax = 64 * 1024;
 // After so many receives that found no buffer, libuv is to receive.
 constexpr uint8_t kDryMax = 4;
 constexpr int kDrainMs = 1000;
@@ -59,6 +62,8 @@ class UringStreams final : public StreamBackend {
 
  private:
   int SetupPool(const Options& options);
+  void PrepareReceive(io_uring_sqe* sqe, int fd);
+  bool KnowsLimit();
   void Provide(uint16_t id);
   void ProvideMore(uint32_t count);
   io_uring_sqe* NextEntry();
@@ -71,6 +76,7 @@ class UringStreams final : public StreamBackend {
   StreamHost* host_ = nullptr;
   io_uring ring_ = {};
   uint32_t features_ = 0;
+  bool has_limit_ = false;
   // Lifetime: the kernel's until nothing is in flight; leaked otherwise.
   std::shared_ptr<Region> pool_;
   BufferRing buffers_;
@@ -100,7 +106,33 @@ class UringStreams final : public StreamBackend {
 int UringStreams::Setup(StreamHost* host, const Options& options) {
   host_ = host;
   const auto pool = [&] { return SetupPool(options); };
-  return OpenRing(&ring_, options, &features_, pool);
+  const int error = OpenRing(&ring_, options, &features_, pool);
+  if (error == 0) has_limit_ = KnowsLimit();
+  return error;
+}
+
+void UringStreams::PrepareReceive(io_uring_sqe* sqe, int fd) {
+  // Lifetime: the bytes land in the pool, which outlives the ring or is leaked.
+  io_uring_prep_recv_multishot(sqe, fd, nullptr, 0, 0);
+  sqe->flags |= IOSQE_BUFFER_SELECT;
+  sqe->buf_group = kGroup;
+  // `optlen`, which liburing 2.3 does not know.
+  if (has_limit_) sqe->file_index = kReceiveMax;
+}
+
+// Whether a multishot receive can be told how much it is to bring (Linux 6.17). Without, the kernel
+// goes on for as long as there are bytes and buffers. An older one refuses before it looks at the
+// descriptor.
+bool UringStreams::KnowsLimit() {
+  has_limit_ = true;
+  io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
+  PrepareReceive(sqe, -1);
+  sqe->user_data = Tag(kCancelTag, 0);
+  io_uring_cqe* cqe = nullptr;
+  if (io_uring_submit(&ring_) != 1 || io_uring_peek_cqe(&ring_, &cqe) != 0) return false;
+  const int result = cqe->res;
+  io_uring_cqe_seen(&ring_, cqe);
+  return result == -EBADF;
 }
 
 int UringStreams::SetupPool(const Options& options) {
@@ -177,10 +209,7 @@ void UringStreams::Submit() {
     if (stream == nullptr || !stream->armed || stream->in_kernel) continue;
     io_uring_sqe* sqe = NextEntry();
     if (sqe == nullptr) break;
-    // Lifetime: the bytes land in the pool, which outlives the ring or is leaked.
-    io_uring_prep_recv_multishot(sqe, stream->fd, nullptr, 0, 0);
-    sqe->flags |= IOSQE_BUFFER_SELECT;
-    sqe->buf_group = kGroup;
+    PrepareReceive(sqe, stream->fd);
     sqe->user_data = Tag(kReceiveTag, static_cast<uint32_t>(stream->id));
     stream->in_kernel = true;
     ++in_kernel_;

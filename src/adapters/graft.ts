@@ -253,9 +253,10 @@ export class Graft implements StreamReader {
         return
       }
       this.#context.run(this.#push, this, chunk)
-      if (this.#route !== 'engine' || !this.#isReading) return
-      if (this.#end < 0) this.#endBehindData()
-      else if (chunk.length >= bulkBytes) this.#becomeBulk()
+      if (this.#route !== 'engine') return
+      if (this.#isReading && this.#end < 0) this.#endBehindData()
+      // Also of a reader that has paused meanwhile: the next receive would bring it as much again.
+      else if (chunk.length >= bulkBytes && this.#isArmed) this.#becomeBulk()
     } else if (result === Errno.EAGAIN) {
       this.#deliverHeld()
     } else {
