@@ -96,7 +96,8 @@ class StreamBackend {
   virtual const std::shared_ptr<Region>& pool() const = 0;
   // From the next Submit() on what arrives is received. 0 or -errno.
   virtual int Arm(Stream& stream) = 0;
-  // Nothing of the stream is in flight when it returns; what was received has arrived.
+  // Nothing of the stream is in flight when it returns, but see failure(); what was received has
+  // arrived.
   virtual void Disarm(Stream& stream) = 0;
   // Hands over to the kernel what was armed.
   virtual void Submit() = 0;
@@ -108,6 +109,9 @@ class StreamBackend {
   virtual void Recycle(uint64_t delivered) = 0;
   // Whether there is work that no descriptor's readiness will announce.
   virtual bool HasUnannouncedWork() const = 0;
+  // -errno when it cannot receive any more, and libuv has to: whatever it still had in flight takes
+  // no bytes then, and ends when the socket does. Else 0.
+  virtual int failure() const { return 0; }
   // Ends all receives, waiting a bounded time; returns how many would not end.
   virtual int Drain() = 0;
   // With `keep_mapped`, memory that the kernel may use stays.

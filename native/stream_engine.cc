@@ -142,6 +142,8 @@ int32_t StreamEngine::Detach(int32_t id, std::string* bytes) {
   const int32_t end = Disarm(id, bytes);
   Stream* stream = FindStreamById(id);
   if (stream == nullptr) return end;
+  // A receive that could not be cancelled ends here; it would keep the socket open.
+  if (stream->in_kernel) shutdown(stream->fd, SHUT_RD);
   const std::lock_guard<std::mutex> lock(batch_.mutex());
   free_.push_back(static_cast<uint32_t>(id) & kIndexMask);
   *stream = Stream();
@@ -273,6 +275,18 @@ bool StreamEngine::FillBatch() {
   return pieces_[0] > 0;
 }
 
+// Streams that nobody receives for any more end as if there had been no memory: libuv goes on.
+void StreamEngine::LetGo() {
+  if (backend_->failure() == 0 || pieces_[2] != 0) return;
+  pieces_[2] = backend_->failure();
+  backend_->Reap();
+  for (const auto& stream : streams_) {
+    if (!stream->armed) continue;
+    stream->armed = false;
+    OnArrived(*stream, -ENOBUFS, 0);
+  }
+}
+
 void StreamEngine::Deliver() {
   if (dispatching_ || closed_) return;
   for (int i = 0; i < kBatchesPerPoll && !closed_; ++i) {
@@ -382,6 +396,7 @@ void StreamEngine::OnPrepare(uv_prepare_t* handle) {
   if (engine->dispatching_) return;
   engine->Flush();
   engine->backend_->Submit();
+  engine->LetGo();
   engine->batch_.Rest();
   engine->batch_.MarkTurn(0);
   ++engine->turn_;

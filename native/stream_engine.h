@@ -86,7 +86,7 @@ class StreamEngine final : public StreamHost {
   uint64_t arrived() const override { return arrived_; }
 
  private:
-  // Words before the pieces of a batch: how many; the cursor.
+  // Words before the pieces of a batch: how many; the cursor; -errno when libuv has to receive.
   static constexpr uint32_t kHeaderWords = 4;
   // [id, result, offset, next]: where in this batch the stream's next piece is, or 0; and whether
   // the stream ends behind it: 1 and its -errno, times kEnds.
@@ -99,6 +99,7 @@ class StreamEngine final : public StreamHost {
   static void OnHandleClosed(uv_handle_t* handle);
 
   void Deliver();
+  void LetGo();
   bool FillBatch();
   void Emit(Stream& stream, int32_t result, uint32_t offset);
   bool HasWork() const;

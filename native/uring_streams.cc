@@ -1,6 +1,7 @@
 // The io_uring backend of the stream engine: multishot receives into a buffer ring, and one
 // submission for the sends of many sockets. Owns the ring and what the kernel was asked to do.
 #include <liburing.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -54,8 +55,9 @@ class UringStreams final : public StreamBackend {
   void SendAll(std::span<SendOp> ops) override;
   void Recycle(uint64_t delivered) override;
   bool HasUnannouncedWork() const override {
-    return !arming_.empty() || io_uring_sq_ready(&ring_) > 0;
+    return failure_ == 0 && (!arming_.empty() || io_uring_sq_ready(&ring_) > 0);
   }
+  int failure() const override { return failure_; }
   int Drain() override;
   void Teardown(bool keep_mapped) override { CloseRing(&ring_, keep_mapped); }
   void FillStats(Counters* counters) const override;
@@ -68,6 +70,8 @@ class UringStreams final : public StreamBackend {
   void ProvideMore(uint32_t count);
   io_uring_sqe* NextEntry();
   bool Enter();
+  void Wait();
+  void Answered(int result);
   void Complete(const io_uring_cqe& cqe);
   void Received(int32_t id, int32_t result, bool more, uint32_t offset);
   void StartSend(const SendOp& op, uint32_t index);
@@ -99,6 +103,7 @@ class UringStreams final : public StreamBackend {
   // Receives that the kernel knows.
   uint32_t in_kernel_ = 0;
   uint64_t enters_ = 0;
+  int failure_ = 0;
   // Receives that found no buffer.
   uint64_t dry_ = 0;
 };
@@ -175,25 +180,63 @@ void UringStreams::Recycle(uint64_t delivered) {
 
 // True when the kernel has taken all entries.
 bool UringStreams::Enter() {
-  while (io_uring_sq_ready(&ring_) > 0) {
+  while (failure_ == 0 && io_uring_sq_ready(&ring_) > 0) {
     ++enters_;
     const int taken = io_uring_submit(&ring_);
     if (taken == -EINTR) continue;
-    // -EAGAIN, -EBUSY: the entries stay queued, in order, and are tried again in the next turn.
+    Answered(taken);
     if (taken <= 0) return false;
   }
-  return true;
+  return failure_ == 0;
+}
+
+// Until something completes, a moment at most.
+void UringStreams::Wait() {
+  io_uring_cqe* cqe = nullptr;
+  __kernel_timespec step = {0, kStepMs * 1000000};
+  ++enters_;
+  Answered(io_uring_wait_cqe_timeout(&ring_, &cqe, &step));
+}
+
+// What the kernel has answered to io_uring_enter. One that refuses for good can neither be asked to
+// receive nor to stop, and libuv is to receive.
+void UringStreams::Answered(int result) {
+  if (result >= 0 || failure_ != 0) return;
+  switch (result) {
+    // The entries stay queued, in order, and are tried again in the next turn.
+    case -EAGAIN:
+    case -EBUSY:
+    case -EINTR:
+    case -ENOMEM:
+    case -ETIME:
+    // It has lost a completion for want of memory, and says so once.
+    case -EBADR:
+      return;
+  }
+  failure_ = result;
+  // A receive that the kernel has would take bytes of libuv's. It ends at the next ones, and leaves
+  // them, when it cannot write them here; what has come can still be read.
+  mprotect(pool_->data(), pool_->size(), PROT_READ);
+  // What the kernel has not taken it never will.
+  for (unsigned at = *ring_.sq.khead; at != ring_.sq.sqe_tail; ++at) {
+    const uint64_t tag = ring_.sq.sqes[at & ring_.sq.ring_mask].user_data;
+    if (tag >> 32 != kReceiveTag) continue;
+    --in_kernel_;
+    Stream* stream = host_->FindStreamById(static_cast<int32_t>(tag));
+    if (stream != nullptr) stream->in_kernel = false;
+  }
 }
 
 io_uring_sqe* UringStreams::NextEntry() {
+  if (failure_ != 0) return nullptr;
   io_uring_sqe* sqe = io_uring_get_sqe(&ring_);
-  if (sqe != nullptr) return sqe;
-  Enter();
+  if (sqe != nullptr || !Enter()) return sqe;
   return io_uring_get_sqe(&ring_);
 }
 
 int UringStreams::Arm(Stream& stream) {
   URING_CHECK(!stream.armed);
+  if (failure_ != 0) return failure_;
   stream.armed = true;
   stream.in_kernel = false;
   arming_.push_back(stream.id);
@@ -201,6 +244,7 @@ int UringStreams::Arm(Stream& stream) {
 }
 
 void UringStreams::Submit() {
+  if (failure_ != 0) return;
   size_t done = 0;
   // Without a buffer a receive would end at once.
   for (; done < arming_.size() && free_ > 0; ++done) {
@@ -221,21 +265,16 @@ void UringStreams::Submit() {
 // The kernel must not hold the socket any more when libuv closes it: its FIN would wait for that.
 void UringStreams::Disarm(Stream& stream) {
   stream.armed = false;
-  if (!stream.in_kernel) return;
   for (int tries = 0; stream.in_kernel && tries < kDrainMs / kStepMs; ++tries) {
-    io_uring_sqe* sqe = NextEntry();
-    if (sqe != nullptr) {
+    if (io_uring_sqe* sqe = NextEntry()) {
       io_uring_prep_cancel64(sqe, Tag(kReceiveTag, static_cast<uint32_t>(stream.id)), 0);
       sqe->user_data = Tag(kCancelTag, 0);
     }
     Enter();
     Reap();
-    if (!stream.in_kernel) break;
+    if (failure_ != 0 || !stream.in_kernel) break;
     // Between two states of the kernel's where a cancel does not find it.
-    io_uring_cqe* cqe = nullptr;
-    __kernel_timespec step = {0, kStepMs * 1000000};
-    ++enters_;
-    io_uring_wait_cqe_timeout(&ring_, &cqe, &step);
+    Wait();
     Reap();
   }
 }
@@ -244,9 +283,9 @@ void UringStreams::Disarm(Stream& stream) {
 
 void UringStreams::Reap() {
   const unsigned flags = IO_URING_READ_ONCE(*ring_.sq.kflags);
-  if ((flags & (IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN)) != 0) {
+  if (failure_ == 0 && (flags & (IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN)) != 0) {
     ++enters_;
-    io_uring_get_events(&ring_);
+    Answered(io_uring_get_events(&ring_));
   }
   unsigned head;
   unsigned seen = 0;
@@ -262,6 +301,7 @@ void UringStreams::Complete(const io_uring_cqe& cqe) {
   const auto value = static_cast<uint32_t>(cqe.user_data);
   switch (cqe.user_data >> 32) {
     case kSendTag:
+      if (failure_ != 0 && unanswered_ == 0) return;
       URING_CHECK(value < sending_.size() && unanswered_ > 0);
       sending_[value].result = cqe.res == -EINTR ? -EAGAIN : cqe.res;
       --unanswered_;
@@ -295,6 +335,9 @@ void UringStreams::Received(int32_t id, int32_t result, bool more, uint32_t offs
   if (stream == nullptr) return;
   if (!more) stream->in_kernel = false;
   if (result == -ECANCELED) return;
+  // The end of the stream libuv will meet, and the others are ours. An error of the socket is told
+  // once.
+  if (failure_ != 0 && (result == 0 || result == -EFAULT || result == -ENOBUFS)) return;
   if (result == -ENOBUFS) {
     ++dry_;
     ProvideMore(going_round_);
@@ -331,12 +374,13 @@ void UringStreams::StartSend(const SendOp& op, uint32_t index) {
     io_uring_prep_sendmsg(sqe, op.stream->fd, &message, kFlags);
   }
   sqe->user_data = Tag(kSendTag, index);
+  sending_[index].result = -EIO;
   ++unanswered_;
 }
 
 // Lifetime: the pieces are the caller's until this returns, so nothing may be in flight then.
 void UringStreams::SendAll(std::span<SendOp> ops) {
-  if (ops.size() <= kPlainSends) return SendPlainly(ops);
+  if (ops.size() <= kPlainSends || failure_ != 0) return SendPlainly(ops);
   sending_ = ops;
   messages_.resize(ops.size());
   for (uint32_t i = 0; i < ops.size(); ++i) {
@@ -344,12 +388,11 @@ void UringStreams::SendAll(std::span<SendOp> ops) {
   }
   if (!Enter()) GiveUpEntries();
   Reap();
-  while (unanswered_ > 0) {
-    io_uring_cqe* cqe = nullptr;
-    ++enters_;
-    io_uring_wait_cqe(&ring_, &cqe);
+  while (unanswered_ > 0 && failure_ == 0) {
+    Wait();
     Reap();
   }
+  unanswered_ = 0;
   sending_ = {};
 }
 
@@ -368,14 +411,13 @@ void UringStreams::GiveUpEntries() {
 }
 
 int UringStreams::Drain() {
-  for (int tries = 0; in_kernel_ > 0 && tries < kDrainMs / kStepMs; ++tries) {
+  for (int tries = 0; in_kernel_ > 0 && failure_ == 0 && tries < kDrainMs / kStepMs; ++tries) {
     if (io_uring_sqe* sqe = NextEntry()) {
       io_uring_prep_cancel64(sqe, 0, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
       sqe->user_data = Tag(kCancelTag, 0);
     }
-    io_uring_cqe* cqe = nullptr;
-    __kernel_timespec step = {0, kStepMs * 1000000};
-    io_uring_submit_and_wait_timeout(&ring_, &cqe, 1, &step, nullptr);
+    Enter();
+    Wait();
     Reap();
   }
   return static_cast<int>(in_kernel_);

@@ -3,7 +3,7 @@
  * Owns that last step of the choice; throws when a driver was forced.
  */
 import { driver as active } from '../core/active'
-import { UringError } from '../core/errors'
+import { UringError, systemError } from '../core/errors'
 import { missing, stock } from './stock'
 
 type Presented = typeof active
@@ -12,9 +12,18 @@ type Stats = ReturnType<Presented['stats']>
 export const driver: Presented = missing === undefined ? withSockets() : passThrough(missing)
 
 function withSockets(): Presented {
-  return stock === undefined
-    ? active
-    : { ...active, stats: () => sum(active.stats(), stock!.engine.stats()) }
+  if (stock === undefined) return active
+  const { engine } = stock
+  return {
+    ...active,
+    get reason() {
+      const { failure } = engine
+      if (failure === 0) return active.reason
+      const { message } = systemError(failure, 'io_uring_enter')
+      return `${active.reason}; but it refuses now, and libuv serves the sockets: ${message}`
+    },
+    stats: () => sum(active.stats(), engine.stats()),
+  }
 }
 
 /** What the low-level API and the sockets have done together. */

@@ -106,6 +106,11 @@ export class StreamEngine {
     if (--this.#alive === 0) this.native.setRef(0)
   }
 
+  /** -errno with which the kernel refused to go on, so that libuv receives; 0 as long as it does not. */
+  get failure(): number {
+    return this.#pieces[2]!
+  }
+
   stats(): NativeStats {
     return this.native.stats()
   }
