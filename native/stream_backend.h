@@ -33,8 +33,11 @@ struct Stream {
   bool in_kernel = false;
   // Receives in a row that found no buffer.
   uint8_t dry = 0;
-  // Pieces of it that were not delivered yet.
-  uint32_t waiting = 0;
+  // The numbers of the first and the last of its pieces that wait to be delivered; 0: none.
+  uint64_t first_waiting = 0;
+  uint64_t last_waiting = 0;
+  // 1 and the errno of its end, when that waits for a later turn; else 0.
+  int32_t late_end = 0;
   // The loop's turn in which bytes of it were last delivered.
   uint64_t turn = 0;
   // Where its last piece lies in the batch under construction.
@@ -51,6 +54,8 @@ struct Piece {
   int32_t id;
   int32_t result;
   uint32_t offset;
+  // The number of the next one of the same stream, or 0.
+  uint64_t next = 0;
 };
 
 // What one stream sends in one go. The memory is the caller's and stays until SendAll() returns.

@@ -105,7 +105,8 @@ class StreamEngine final : public StreamHost {
   bool HasWork() const;
   void Finish(const SendOp& op);
   void FailSend(Stream& stream, int32_t error);
-  void TakeWaiting(Stream& stream, std::string* bytes, int32_t* end);
+  int32_t TakeWaiting(Stream& stream, std::string* bytes);
+  Piece& Waiting(uint64_t number) { return waiting_[number - taken_ - 1]; }
   int32_t* PieceWords(uint32_t place) { return pieces_ + kHeaderWords + place * kPieceWords; }
 
   napi_env env_;
@@ -126,11 +127,12 @@ class StreamEngine final : public StreamHost {
   int32_t* pieces_ = nullptr;
   napi_ref buffers_[kBufferCount] = {};
 
-  // What has arrived and is not in a batch yet.
+  // What has arrived and is not in a batch yet. Piece `n` of all that have arrived is at
+  // [n - taken_ - 1].
   std::deque<Piece> waiting_;
-  std::deque<Piece> wakes_;
-  // Ends of streams that brought bytes in this turn: libuv reads once in a turn.
-  std::deque<Piece> late_ends_;
+  std::deque<int32_t> wakes_;
+  // Streams that ended in a turn in which they brought bytes: libuv reads once in a turn.
+  std::deque<int32_t> late_ends_;
   // Sends that failed.
   std::vector<Piece> failed_;
   uint64_t arrived_ = 0;
