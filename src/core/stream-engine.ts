@@ -63,8 +63,8 @@ export class StreamEngine {
   readonly #readers: (StreamReader | undefined)[] = []
   #alive = 0
   #mayGather = true
-  /** Raised when what was gathered has been sent. */
-  #flushes = 0
+  /** Raised with the first write that is gathered after the others were sent. */
+  #gathers = 0
   #batches = 0
 
   /** Makes an engine on this thread's event loop. Throws when the kernel or libuv refuses. */
@@ -226,9 +226,14 @@ export class StreamEngine {
     return false
   }
 
-  /** Changes when what was gathered until then has been sent. */
-  get flushes(): number {
-    return this.#flushes
+  /** Names what is gathered now. */
+  get gathers(): number {
+    return this.#gathers
+  }
+
+  /** Whether what was gathered under that name still waits. */
+  waits(gathers: number): boolean {
+    return this.#entries[0] !== 0 && gathers === this.#gathers
   }
 
   /** Where the next put() puts. */
@@ -285,9 +290,12 @@ export class StreamEngine {
   gather(id: number, length: number): boolean {
     const entries = this.#entries
     const count = entries[0]!
-    if (count === 0 && this.native.begin() !== 0) {
-      this.#mayGather = false
-      return false
+    if (count === 0) {
+      if (this.native.begin() !== 0) {
+        this.#mayGather = false
+        return false
+      }
+      this.#gathers++
     }
     const at = ENTRY_HEADER_WORDS + count * ENTRY_WORDS
     entries[at] = id
@@ -303,6 +311,5 @@ export class StreamEngine {
   /** Sends what is gathered. */
   flush(): void {
     if (this.#entries[0] !== 0) this.native.flush()
-    this.#flushes++
   }
 }
