@@ -7,7 +7,9 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
+#include <memory>
 
 #include "buffer_ring.h"
 #include "contract.h"
@@ -49,8 +51,14 @@ int TryNop(io_uring* ring) {
 }
 
 int TryOpcodes(io_uring* ring, uint32_t* features) {
-  io_uring_probe* probe = io_uring_get_probe_ring(ring);
-  if (probe == nullptr) return -EOPNOTSUPP;
+  constexpr unsigned kOpcodes = 256;
+  const std::unique_ptr<io_uring_probe, decltype(&std::free)> memory(
+      static_cast<io_uring_probe*>(
+          std::calloc(1, sizeof(io_uring_probe) + kOpcodes * sizeof(io_uring_probe_op))),
+      &std::free);
+  io_uring_probe* probe = memory.get();
+  if (probe == nullptr) return -ENOMEM;
+  if (const int error = io_uring_register_probe(ring, probe, kOpcodes); error != 0) return error;
   bool complete = true;
   for (const int opcode : {IORING_OP_SEND, IORING_OP_RECV, IORING_OP_ACCEPT, IORING_OP_CONNECT,
                            IORING_OP_ASYNC_CANCEL}) {
@@ -60,7 +68,6 @@ int TryOpcodes(io_uring* ring, uint32_t* features) {
   // own.
   if (io_uring_opcode_supported(probe, IORING_OP_SOCKET)) *features |= kMultishotAccept;
   if (io_uring_opcode_supported(probe, IORING_OP_SEND_ZC)) *features |= kSendZeroCopy;
-  io_uring_free_probe(probe);
   return complete ? 0 : -EOPNOTSUPP;
 }
 

@@ -4,7 +4,7 @@
  */
 import { driver as active } from '../core/active'
 import { UringError, systemError } from '../core/errors'
-import { missing, stock } from './stock'
+import { missing, shortage, stock } from './stock'
 
 type Presented = typeof active
 type Stats = ReturnType<Presented['stats']>
@@ -16,8 +16,12 @@ function withSockets(): Presented {
   const { engine } = stock
   return {
     ...active,
+    name: engine.kind,
     get reason() {
       const { failure } = engine
+      if (shortage !== undefined) {
+        return `io_uring is not used: no ring for sockets (${shortage.message}: raise RLIMIT_MEMLOCK)`
+      }
       if (failure === 0) return active.reason
       const { message } = systemError(failure, 'io_uring_enter')
       return `${active.reason}; but it refuses now, and libuv serves the sockets: ${message}`

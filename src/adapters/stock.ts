@@ -15,10 +15,28 @@ import type { Natives } from './node/natives'
 
 interface Found {
   stock: Stock
+  /** Why the engine is not of the driver's kind. */
+  shortage: Error | undefined
   TCP: HandleClass
   Pipe: HandleClass
   tcp: Natives
   pipe: Natives
+}
+
+type Kind = StreamEngine['kind']
+
+/** One ring more may be too many for RLIMIT_MEMLOCK; epoll needs none (D5). */
+function makeEngine(
+  make: (kind: Kind) => StreamEngine,
+  kind: Kind,
+): { engine: StreamEngine; shortage?: Error } {
+  try {
+    return { engine: make(kind) }
+  } catch (error) {
+    const isShort = kind === 'uring' && (error as NodeJS.ErrnoException).code === 'ENOMEM'
+    if (!isShort || process.env['URING_NET_DRIVER'] === 'uring') throw error
+    return { engine: make('epoll'), shortage: error as Error }
+  }
 }
 
 function find(): Found | Error | undefined {
@@ -29,9 +47,10 @@ function find(): Found | Error | undefined {
     findContextNames(TCP)
     const tcp = captureNatives(TCP)
     const pipe = captureNatives(Pipe)
-    const engine = new StreamEngine(binding, driver.kind, defaultOptions)
+    const make = (kind: Kind): StreamEngine => new StreamEngine(binding, kind, defaultOptions)
+    const { engine, shortage } = makeEngine(make, driver.kind)
     flushBeforeTheEnd(engine)
-    return { stock: { engine, onStreamRead, owner, userBuffer }, TCP, Pipe, tcp, pipe }
+    return { stock: { engine, onStreamRead, owner, userBuffer }, shortage, TCP, Pipe, tcp, pipe }
   } catch (error) {
     return error as Error
   }
@@ -42,6 +61,9 @@ const found = result instanceof Error ? undefined : result
 
 /** Why sockets cannot run on the engine in this Node; undefined when they can, or are not to. */
 export const missing: Error | undefined = result instanceof Error ? result : undefined
+
+/** Why sockets have the epoll engine though the driver is uring; undefined when they have not. */
+export const shortage: Error | undefined = found?.shortage
 
 export const stock: Stock | undefined = found?.stock
 export const tcp: Natives | undefined = found?.tcp

@@ -96,9 +96,17 @@ function whyNotLoaded({ code, message }: NodeJS.ErrnoException): string {
   return message
 }
 
+/** The call that a step of the probe stands on. */
+const calls: Record<string, string> = {
+  setup: 'io_uring_setup',
+  opcodes: 'io_uring_register',
+  buffers: 'io_uring_register',
+}
+
 const hints: Record<number, string> = {
   [-1]: 'EPERM: refused by a seccomp profile or by the sysctl kernel.io_uring_disabled',
   [-12]: 'ENOMEM: raise RLIMIT_MEMLOCK',
+  [-13]: 'EACCES: refused by a security module',
   [-22]: 'EINVAL: the kernel is too old',
   [-38]: 'ENOSYS: the kernel has no io_uring, or a seccomp profile hides it',
 }
@@ -107,7 +115,7 @@ const hints: Record<number, string> = {
 function whyNotUring(probe: Probe): string {
   if (probe.uringError !== 0) {
     const hint = hints[probe.uringError] ?? `errno ${-probe.uringError}`
-    return `${probe.uringStep || 'setup'} failed (${hint})`
+    return `${calls[probe.uringStep] ?? 'io_uring_enter'} failed (${hint})`
   }
   const needed = ['multishotAccept', 'multishotReceive', 'bufferRing'] as const
   const missing = needed.filter((feature) => !probe.features[feature])

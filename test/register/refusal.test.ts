@@ -1,12 +1,13 @@
 /**
- * A seccomp profile that comes after the start takes io_uring away from under open sockets: they go on, on libuv, without
- * a byte lost or a turn of the loop wasted, and the driver says what has happened.
+ * A seccomp profile refuses io_uring. When it comes after the start, it takes it away from under open sockets: they go on,
+ * on libuv, without a byte lost or a turn of the loop wasted. The driver says what was refused.
  */
 import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { removeApps, scenarios } from './program'
+import { drivers } from '../e2e/subjects'
+import { program, removeApps, run, scenarios } from './program'
 
 const directory = mkdtempSync(join(tmpdir(), 'uring-net-refusal-'))
 const answers = ['EPERM', 'ENOSYS', 'EINVAL'] as const
@@ -16,10 +17,11 @@ beforeAll(() => {
   const source = join(__dirname, 'refusal', 'refuse.c')
   // A compiler does not live well with a preloaded sanitizer.
   const env = { ...process.env, LD_PRELOAD: '' }
-  for (const answer of answers) {
-    const args = ['-shared', '-fPIC', `-DANSWER=${answer}`, source, '-o', filter(answer)]
-    execFileSync('gcc', args, { env })
+  const compile = (to: string, ...flags: string[]): void => {
+    execFileSync('gcc', ['-shared', '-fPIC', ...flags, source, '-o', to], { env })
   }
+  for (const answer of answers) compile(filter(answer), `-DANSWER=${answer}`)
+  compile(filter('register'), '-DANSWER=EPERM', '-DONLY_REGISTER')
 }, 60_000)
 
 afterAll(() => {
@@ -136,4 +138,21 @@ scenarios(
       ] as const
     }),
   ),
+)
+
+const isSanitized = process.env['URING_NET_SANITIZED'] === '1'
+
+// A sanitizer has to be the first of the preloaded.
+const ifUring = drivers.includes('uring') && !isSanitized ? test : test.skip
+
+ifUring(
+  'one that lets rings be made, and refuses io_uring_register: the reason names it',
+  async () => {
+    const path = program('say(require(library).driver.reason)')
+    const { stdout } = await run('auto', path, { env: { LD_PRELOAD: filter('register') } })
+    expect(stdout).toBe(
+      'io_uring is not used: io_uring_register failed ' +
+        '(EPERM: refused by a seccomp profile or by the sysctl kernel.io_uring_disabled)\n',
+    )
+  },
 )

@@ -1,7 +1,9 @@
-// Loaded into a process whose rings are set up, it refuses them all that follows, as a seccomp
-// profile that comes late does. Of the thread that loads it.
+// Refuses io_uring to the thread that loads it, with ANSWER: io_uring_register and, unless it is to
+// be ONLY_REGISTER, io_uring_enter. Only to who enters by a registered descriptor, as this package
+// does: libuv has a ring of its own on newer Nodes, and aborts when that is refused.
 #include <errno.h>
 #include <linux/filter.h>
+#include <linux/io_uring.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -12,8 +14,14 @@
 __attribute__((constructor)) static void Refuse(void) {
   struct sock_filter code[] = {
       BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_io_uring_enter, 1, 0),
+#ifdef ONLY_REGISTER
       BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_io_uring_register, 0, 1),
+#else
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_io_uring_register, 3, 0),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_io_uring_enter, 0, 3),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[3])),
+      BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, IORING_ENTER_REGISTERED_RING, 0, 1),
+#endif
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ANSWER),
       BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
   };
