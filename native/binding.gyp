@@ -20,7 +20,6 @@
         'memory.cc',
         'options.cc',
         'probe.cc',
-        'provided_ring.cc',
         'send_batch.cc',
         'socket_calls.cc',
         'stream_backend.cc',

@@ -58,13 +58,12 @@ enum Feature : uint32_t {
   kMultishotAccept = 1u << 3,
   kMultishotReceive = 1u << 4,
   kBufferRing = 1u << 5,
-  kIncrementalBuffers = 1u << 6,
-  kSyncCancel = 1u << 7,
-  kSendZeroCopy = 1u << 8,
+  kSyncCancel = 1u << 6,
+  kSendZeroCopy = 1u << 7,
 };
 inline constexpr const char* kFeatureNames[] = {
     "coopTaskrun", "singleIssuer",       "deferTaskrun", "multishotAccept", "multishotReceive",
-    "bufferRing",  "incrementalBuffers", "syncCancel",   "sendZeroCopy",
+    "bufferRing",  "syncCancel",   "sendZeroCopy",
 };
 
 // A broken invariant of ours. Going on could let the kernel write into memory that is no longer

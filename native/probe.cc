@@ -7,10 +7,12 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
+#include <memory>
 
+#include "buffer_ring.h"
 #include "contract.h"
-#include "provided_ring.h"
 
 namespace uring_net {
 
@@ -49,8 +51,14 @@ int TryNop(io_uring* ring) {
 }
 
 int TryOpcodes(io_uring* ring, uint32_t* features) {
-  io_uring_probe* probe = io_uring_get_probe_ring(ring);
-  if (probe == nullptr) return -EOPNOTSUPP;
+  constexpr unsigned kOpcodes = 256;
+  const std::unique_ptr<io_uring_probe, decltype(&std::free)> memory(
+      static_cast<io_uring_probe*>(
+          std::calloc(1, sizeof(io_uring_probe) + kOpcodes * sizeof(io_uring_probe_op))),
+      &std::free);
+  io_uring_probe* probe = memory.get();
+  if (probe == nullptr) return -ENOMEM;
+  if (const int error = io_uring_register_probe(ring, probe, kOpcodes); error != 0) return error;
   bool complete = true;
   for (const int opcode : {IORING_OP_SEND, IORING_OP_RECV, IORING_OP_ACCEPT, IORING_OP_CONNECT,
                            IORING_OP_ASYNC_CANCEL}) {
@@ -60,22 +68,26 @@ int TryOpcodes(io_uring* ring, uint32_t* features) {
   // own.
   if (io_uring_opcode_supported(probe, IORING_OP_SOCKET)) *features |= kMultishotAccept;
   if (io_uring_opcode_supported(probe, IORING_OP_SEND_ZC)) *features |= kSendZeroCopy;
-  io_uring_free_probe(probe);
   return complete ? 0 : -EOPNOTSUPP;
 }
 
-int TryBuffers(io_uring* ring, ProvidedRing* provided, uint32_t* features) {
-  const auto pool = Region::Map(kPoolBytes);
-  if (!pool) return -ENOMEM;
-  const ProvidedRing::Part part = {kGroup, 0, 1, kPoolBytes};
-  int error = provided->Setup(ring, pool, part, true);
-  if (error == 0) *features |= kIncrementalBuffers;
-  if (error == -EINVAL) error = provided->Setup(ring, pool, part, false);
-  if (error == 0) *features |= kBufferRing;
-  return error;
+struct Buffers {
+  std::shared_ptr<Region> pool;
+  BufferRing ring;
+};
+
+int TryBuffers(io_uring* ring, Buffers* buffers, uint32_t* features) {
+  buffers->pool = Region::Map(kPoolBytes);
+  if (!buffers->pool) return -ENOMEM;
+  const int error = buffers->ring.Setup(ring, kGroup, 1);
+  if (error != 0) return error;
+  buffers->ring.Provide(0, buffers->pool->data(), kPoolBytes);
+  buffers->ring.Publish();
+  *features |= kBufferRing;
+  return 0;
 }
 
-int ReceiveGreeting(io_uring* ring, ProvidedRing* provided, int fd, int peer, bool multishot) {
+int ReceiveGreeting(io_uring* ring, Buffers* buffers, int fd, int peer, bool multishot) {
   io_uring_sqe* sqe = io_uring_get_sqe(ring);
   // Lifetime: the pool belongs to the caller, who leaves it mapped until the operation has ended.
   if (multishot) {
@@ -93,8 +105,7 @@ int ReceiveGreeting(io_uring* ring, ProvidedRing* provided, int fd, int peer, bo
   if (error != 0) return error;
   if (cqe.res < 0) return cqe.res;
   if (cqe.res != sizeof(kGreeting) || (cqe.flags & IORING_CQE_F_BUFFER) == 0) return -EIO;
-  const uint8_t* bytes = provided->pool().data() + provided->Take(cqe.flags, cqe.res).offset;
-  if (std::memcmp(bytes, kGreeting, sizeof(kGreeting)) != 0) return -EIO;
+  if (std::memcmp(buffers->pool->data(), kGreeting, sizeof(kGreeting)) != 0) return -EIO;
   // The end of stream ends a multishot receive, so that nothing is in flight when the pool goes.
   shutdown(peer, SHUT_WR);
   while (cqe.flags & IORING_CQE_F_MORE) {
@@ -104,17 +115,17 @@ int ReceiveGreeting(io_uring* ring, ProvidedRing* provided, int fd, int peer, bo
   return 0;
 }
 
-int TryReceive(io_uring* ring, ProvidedRing* provided, uint32_t* features) {
+int TryReceive(io_uring* ring, Buffers* buffers, uint32_t* features) {
   int pair[2];
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == -1) return -errno;
-  int error = ReceiveGreeting(ring, provided, pair[0], pair[1], true);
+  int error = ReceiveGreeting(ring, buffers, pair[0], pair[1], true);
   if (error == 0) *features |= kMultishotReceive;
   close(pair[0]);
   close(pair[1]);
   // -EINVAL: a kernel before 6.0; one receive at a time works.
   if (error != -EINVAL || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == -1)
     return error;
-  error = ReceiveGreeting(ring, provided, pair[0], pair[1], false);
+  error = ReceiveGreeting(ring, buffers, pair[0], pair[1], false);
   close(pair[0]);
   close(pair[1]);
   return error;
@@ -135,22 +146,22 @@ ProbeResult ProbeKernel() {
     return result;
   }
   // Leaked on purpose when the self-test leaves an operation in flight (C2).
-  auto* provided = new ProvidedRing();
+  auto* buffers = new Buffers();
   int error = TryNop(&ring);
   bool failed = error != 0 && fail("nop", error);
   if (!failed)
     failed = (error = TryOpcodes(&ring, &result.features)) != 0 && fail("opcodes", error);
   if (!failed)
-    failed = (error = TryBuffers(&ring, provided, &result.features)) != 0 && fail("buffers", error);
+    failed = (error = TryBuffers(&ring, buffers, &result.features)) != 0 && fail("buffers", error);
   if (!failed)
-    failed = (error = TryReceive(&ring, provided, &result.features)) != 0 && fail("receive", error);
+    failed = (error = TryReceive(&ring, buffers, &result.features)) != 0 && fail("receive", error);
   io_uring_sync_cancel_reg cancel = {};
   cancel.fd = -1;
   cancel.timeout = {-1, -1};
   cancel.addr = ~0ull;
   // Nothing of that tag is in flight: -ENOENT is the answer of a kernel that understood (6.0).
   if (io_uring_register_sync_cancel(&ring, &cancel) == -ENOENT) result.features |= kSyncCancel;
-  if (!failed || std::strcmp(result.step, "receive") != 0) delete provided;
+  if (!failed || std::strcmp(result.step, "receive") != 0) delete buffers;
   io_uring_queue_exit(&ring);
 
   const unsigned single = IORING_SETUP_SINGLE_ISSUER;

@@ -31,8 +31,13 @@ struct Stream {
   bool armed = false;
   // The kernel has a receive of it in flight.
   bool in_kernel = false;
-  // Pieces of it that were not delivered yet.
-  uint32_t waiting = 0;
+  // Receives in a row that found no buffer.
+  uint8_t dry = 0;
+  // The numbers of the first and the last of its pieces that wait to be delivered; 0: none.
+  uint64_t first_waiting = 0;
+  uint64_t last_waiting = 0;
+  // 1 and the errno of its end, when that waits for a later turn; else 0.
+  int32_t late_end = 0;
   // The loop's turn in which bytes of it were last delivered.
   uint64_t turn = 0;
   // Where its last piece lies in the batch under construction.
@@ -49,6 +54,8 @@ struct Piece {
   int32_t id;
   int32_t result;
   uint32_t offset;
+  // The number of the next one of the same stream, or 0.
+  uint64_t next = 0;
 };
 
 // What one stream sends in one go. The memory is the caller's and stays until SendAll() returns.
@@ -94,7 +101,8 @@ class StreamBackend {
   virtual const std::shared_ptr<Region>& pool() const = 0;
   // From the next Submit() on what arrives is received. 0 or -errno.
   virtual int Arm(Stream& stream) = 0;
-  // Nothing of the stream is in flight when it returns; what was received has arrived.
+  // Nothing of the stream is in flight when it returns, but see failure(); what was received has
+  // arrived.
   virtual void Disarm(Stream& stream) = 0;
   // Hands over to the kernel what was armed.
   virtual void Submit() = 0;
@@ -106,6 +114,9 @@ class StreamBackend {
   virtual void Recycle(uint64_t delivered) = 0;
   // Whether there is work that no descriptor's readiness will announce.
   virtual bool HasUnannouncedWork() const = 0;
+  // -errno when it cannot receive any more, and libuv has to: whatever it still had in flight takes
+  // no bytes then, and ends when the socket does. Else 0.
+  virtual int failure() const { return 0; }
   // Ends all receives, waiting a bounded time; returns how many would not end.
   virtual int Drain() = 0;
   // With `keep_mapped`, memory that the kernel may use stays.

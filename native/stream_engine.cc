@@ -102,6 +102,8 @@ int32_t StreamEngine::Detach(int32_t id, std::string* bytes) {
   const int32_t end = Disarm(id, bytes);
   Stream* stream = FindStreamById(id);
   if (stream == nullptr) return end;
+  // A receive that could not be cancelled ends here; it would keep the socket open.
+  if (stream->in_kernel) shutdown(stream->fd, SHUT_RD);
   const std::lock_guard<std::mutex> lock(batch_.mutex());
   free_.push_back(static_cast<uint32_t>(id) & kIndexMask);
   *stream = Stream();
@@ -127,15 +129,13 @@ int32_t StreamEngine::Disarm(int32_t id, std::string* bytes) {
   if (stream == nullptr) return -EBADF;
   stream->wanted = false;
   if (!closed() && stream->armed) backend_->Disarm(*stream);
-  int32_t end = 0;
-  if (stream->waiting > 0) TakeWaiting(*stream, bytes, &end);
-  return end;
+  return TakeWaiting(*stream, bytes);
 }
 
 int32_t StreamEngine::Wake(int32_t id) {
   Stream* stream = FindStreamById(id);
   if (stream == nullptr || closed()) return -EBADF;
-  wakes_.push_back({id, -EAGAIN, 0});
+  wakes_.push_back(id);
   return 0;
 }
 
@@ -144,29 +144,37 @@ int32_t StreamEngine::ResetOnClose(int32_t id) {
   return stream == nullptr ? -EBADF : SetResetOnClose(stream->fd);
 }
 
-void StreamEngine::TakeWaiting(Stream& stream, std::string* bytes, int32_t* end) {
-  for (std::deque<Piece>* list : {&waiting_, &late_ends_}) {
-    for (Piece& piece : *list) {
-      if (piece.id != stream.id) continue;
-      if (piece.result > 0) {
-        bytes->append(reinterpret_cast<const char*>(backend_->pool()->data()) + piece.offset,
-                      static_cast<size_t>(piece.result));
-      } else {
-        *end = piece.result == 0 ? 1 : piece.result;
-      }
-      // Stays in its place: what is given back to the kernel is counted by places.
-      piece.id = 0;
+// How the stream ends behind what was taken, as Disarm() answers.
+int32_t StreamEngine::TakeWaiting(Stream& stream, std::string* bytes) {
+  const auto answer = [](int32_t result) { return result == 0 ? 1 : result; };
+  int32_t end = stream.late_end == 0 ? 0 : answer(1 - stream.late_end);
+  for (uint64_t number = stream.first_waiting; number != 0;) {
+    Piece& piece = Waiting(number);
+    if (piece.result > 0) {
+      bytes->append(reinterpret_cast<const char*>(backend_->pool()->data()) + piece.offset,
+                    static_cast<size_t>(piece.result));
+    } else {
+      end = answer(piece.result);
     }
+    // Stays in its place: what is given back to the kernel is counted by places.
+    piece.id = 0;
+    number = piece.next;
   }
-  stream.waiting = 0;
+  stream.first_waiting = stream.last_waiting = 0;
+  stream.late_end = 0;
+  return end;
 }
 
 void StreamEngine::OnArrived(Stream& stream, int32_t result, uint32_t offset) {
   ++arrived_;
   if (result > 0) counters_.bytes_received += static_cast<uint32_t>(result);
-  if (result == -ENOBUFS) ++counters_.pool_exhausted;
   waiting_.push_back({stream.id, result, offset});
-  ++stream.waiting;
+  if (stream.last_waiting == 0) {
+    stream.first_waiting = arrived_;
+  } else {
+    Waiting(stream.last_waiting).next = arrived_;
+  }
+  stream.last_waiting = arrived_;
 }
 
 // --- a batch ---
@@ -191,21 +199,20 @@ bool StreamEngine::FillBatch() {
   pieces_[0] = pieces_[1] = 0;
   const auto is_full = [this] { return static_cast<uint32_t>(pieces_[0]) == options_.batch_size; };
   for (size_t left = late_ends_.size(); left > 0 && !is_full(); --left) {
-    const Piece piece = late_ends_.front();
+    const int32_t id = late_ends_.front();
     late_ends_.pop_front();
-    Stream* stream = FindStreamById(piece.id);
-    if (stream == nullptr) continue;
+    Stream* stream = FindStreamById(id);
+    if (stream == nullptr || stream->late_end == 0) continue;
     if (stream->turn == turn_) {
-      late_ends_.push_back(piece);
-      continue;
+      late_ends_.push_back(id);
+    } else {
+      Emit(*stream, 1 - std::exchange(stream->late_end, 0), 0);
     }
-    --stream->waiting;
-    Emit(*stream, piece.result, piece.offset);
   }
   for (size_t left = wakes_.size(); left > 0 && !is_full(); --left) {
-    const Piece piece = wakes_.front();
+    Stream* stream = FindStreamById(wakes_.front());
     wakes_.pop_front();
-    if (Stream* stream = FindStreamById(piece.id)) Emit(*stream, piece.result, piece.offset);
+    if (stream != nullptr) Emit(*stream, -EAGAIN, 0);
   }
   while (!waiting_.empty() && !is_full()) {
     const Piece piece = waiting_.front();
@@ -213,17 +220,19 @@ bool StreamEngine::FillBatch() {
     ++taken_;
     Stream* stream = FindStreamById(piece.id);
     if (stream == nullptr) continue;
+    stream->first_waiting = piece.next;
+    if (piece.next == 0) stream->last_waiting = 0;
     // A pool that has run dry ends the receive and not the stream.
     const bool is_end = piece.result <= 0 && piece.result != -ENOBUFS;
     if (is_end && stream->batch == batch_number_) {
       PieceWords(stream->place)[3] |= (1 - piece.result) * kEnds;
     }
     if (is_end && stream->turn == turn_) {
-      late_ends_.push_back(piece);
-      continue;
+      stream->late_end = 1 - piece.result;
+      late_ends_.push_back(piece.id);
+    } else {
+      Emit(*stream, piece.result, piece.offset);
     }
-    --stream->waiting;
-    Emit(*stream, piece.result, piece.offset);
   }
   // A reset ends sends and receives alike: as with libuv, the receive is what tells of it.
   while (!failed_.empty() && !is_full()) {
@@ -232,6 +241,18 @@ bool StreamEngine::FillBatch() {
     if (Stream* stream = FindStreamById(piece.id)) Emit(*stream, piece.result, piece.offset);
   }
   return pieces_[0] > 0;
+}
+
+// Streams that nobody receives for any more end as if there had been no memory: libuv goes on.
+void StreamEngine::LetGo() {
+  if (backend_->failure() == 0 || pieces_[2] != 0) return;
+  pieces_[2] = backend_->failure();
+  backend_->Reap();
+  for (const auto& stream : streams_) {
+    if (!stream->armed) continue;
+    stream->armed = false;
+    OnArrived(*stream, -ENOBUFS, 0);
+  }
 }
 
 void StreamEngine::Deliver() {
@@ -339,6 +360,7 @@ bool StreamEngine::HasWork() const {
 bool StreamEngine::OnPrepare() {
   Flush();
   backend_->Submit();
+  LetGo();
   batch_.Rest();
   batch_.MarkTurn(0);
   ++turn_;

@@ -69,7 +69,7 @@ class StreamEngine final : public LoopEngine, public StreamHost {
   uint64_t arrived() const override { return arrived_; }
 
  private:
-  // Words before the pieces of a batch: how many; the cursor.
+  // Words before the pieces of a batch: how many; the cursor; -errno when libuv has to receive.
   static constexpr uint32_t kHeaderWords = 4;
   // [id, result, offset, next]: where in this batch the stream's next piece is, or 0; and whether
   // the stream ends behind it: 1 and its -errno, times kEnds.
@@ -82,12 +82,14 @@ class StreamEngine final : public LoopEngine, public StreamHost {
   int End() override;
 
   void Deliver();
+  void LetGo();
   bool FillBatch();
   void Emit(Stream& stream, int32_t result, uint32_t offset);
   bool HasWork() const;
   void Finish(const SendOp& op);
   void FailSend(Stream& stream, int32_t error);
-  void TakeWaiting(Stream& stream, std::string* bytes, int32_t* end);
+  int32_t TakeWaiting(Stream& stream, std::string* bytes);
+  Piece& Waiting(uint64_t number) { return waiting_[number - taken_ - 1]; }
   int32_t* PieceWords(uint32_t place) { return pieces_ + kHeaderWords + place * kPieceWords; }
 
   const Options options_;
@@ -104,11 +106,12 @@ class StreamEngine final : public LoopEngine, public StreamHost {
   std::shared_ptr<Region> pieces_region_;
   int32_t* pieces_ = nullptr;
 
-  // What has arrived and is not in a batch yet.
+  // What has arrived and is not in a batch yet. Piece `n` of all that have arrived is at
+  // [n - taken_ - 1].
   std::deque<Piece> waiting_;
-  std::deque<Piece> wakes_;
-  // Ends of streams that brought bytes in this turn: libuv reads once in a turn.
-  std::deque<Piece> late_ends_;
+  std::deque<int32_t> wakes_;
+  // Streams that ended in a turn in which they brought bytes: libuv reads once in a turn.
+  std::deque<int32_t> late_ends_;
   // Sends that failed.
   std::vector<Piece> failed_;
   uint64_t arrived_ = 0;

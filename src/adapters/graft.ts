@@ -83,7 +83,7 @@ export class Graft implements StreamReader {
    * of the connection the receive has taken, though a write is the first to tell of it.
    */
   #end = 1
-  /** The engine's count of flushes when something was gathered last. */
+  /** The engine's name for what was gathered when something of this stream was, last. */
   #gathered = -1
 
   constructor(
@@ -183,7 +183,7 @@ export class Graft implements StreamReader {
 
   /** What is gathered of this stream is sent: something else is about to be. */
   flush(): void {
-    if (this.#gathered === this.#engine.flushes) this.#engine.flush()
+    if (this.#engine.waits(this.#gathered)) this.#engine.flush()
   }
 
   /** The handle is about to be closed. */
@@ -253,18 +253,16 @@ export class Graft implements StreamReader {
         return
       }
       this.#context.run(this.#push, this, chunk)
-      if (this.#route !== 'engine' || !this.#isReading) return
-      if (this.#end < 0) this.#endBehindData()
-      else if (chunk.length >= bulkBytes) this.#becomeBulk()
+      if (this.#route !== 'engine') return
+      if (this.#isReading && this.#end < 0) this.#endBehindData()
+      // Also of a reader that has paused meanwhile: the next receive would bring it as much again.
+      else if (chunk.length >= bulkBytes && this.#isArmed) this.#becomeBulk()
     } else if (result === Errno.EAGAIN) {
       this.#deliverHeld()
     } else {
       this.#isArmed = false
       if (this.#isEnded) return
-      if (result === Errno.ENOBUFS) {
-        if (this.#isReading) this.#becomeBulk()
-        return
-      }
+      if (result === Errno.ENOBUFS) return this.#becomeBulk()
       this.#isEnded = true
       if (!this.#isReading || this.#held.length > 0) this.#held.push(result)
       else this.#context.run(this.#deliverEnd, this, result)
@@ -440,7 +438,7 @@ export class Graft implements StreamReader {
       return false
     }
     if (engine.isGathering && this.#hasRoom(length) && engine.gather(this.id, length)) {
-      this.#gathered = engine.flushes
+      this.#gathered = engine.gathers
     } else {
       const position = engine.position
       this.flush()
@@ -465,7 +463,7 @@ export class Graft implements StreamReader {
     const isKnown = kind === 'uring' || this.#roomBatch === batches
     if (isKnown && length + segmentBytes <= this.#room) return true
     // What is gathered of it the kernel does not count yet: this one follows it by itself.
-    if (this.#gathered === this.#engine.flushes) return false
+    if (this.#engine.waits(this.#gathered)) return false
     this.#roomBatch = batches
     this.#room = native.room(this.id)
     return length + segmentBytes <= this.#room

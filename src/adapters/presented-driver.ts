@@ -4,7 +4,7 @@
  */
 import { activeSelection, lowLevelStats } from '../core/active'
 import type { ActiveDriver } from '../core/active'
-import { UringError } from '../core/errors'
+import { UringError, systemError } from '../core/errors'
 import { missing, stock } from './stock'
 
 type Stats = ReturnType<ActiveDriver['stats']>
@@ -12,9 +12,18 @@ type Stats = ReturnType<ActiveDriver['stats']>
 export const driver: ActiveDriver = missing === undefined ? withSockets() : passThrough(missing)
 
 function withSockets(): ActiveDriver {
-  const { name, reason } = activeSelection()
-  const features = stock?.engine.stats().features ?? []
-  return { name, reason, features, stats }
+  const { name, reason: chosenFor } = activeSelection()
+  return {
+    name,
+    get reason() {
+      const failure = stock?.engine.failure ?? 0
+      if (failure === 0) return chosenFor
+      const { message } = systemError(failure, 'io_uring_enter')
+      return `${chosenFor}; but it refuses now, and libuv serves the sockets: ${message}`
+    },
+    features: stock?.engine.stats().features ?? [],
+    stats,
+  }
 }
 
 /** What the low-level API and the sockets have done together. */

@@ -9,9 +9,9 @@
  */
 import { isUint8Array } from 'node:util/types'
 import type { Block } from '../core/block'
+import { byteLengthOf, plainView } from '../core/bytes'
 import type { Channel, SendRequest } from '../core/channel'
 import type { Connection } from '../core/connection'
-import { byteLengthOf } from '../core/copy'
 import { viewOf } from '../core/sending'
 import { Errno, UringError, invalidArgument, outOfRange, systemError } from '../core/errors'
 
@@ -109,11 +109,12 @@ export class Readiness {
   tryRead(into: Uint8Array): number {
     this.#requireOpen()
     if (!isUint8Array(into)) throw invalidArgument('into', 'a Uint8Array', into)
-    if (into.length === 0) throw outOfRange('tryRead() needs room for at least one byte')
+    const target = plainView(into)
+    if (target.length === 0) throw outOfRange('tryRead() needs room for at least one byte')
     let count = 0
-    while (count < into.length && this.#received.length > 0) {
+    while (count < target.length && this.#received.length > 0) {
       const chunk = this.#received[0]!
-      const copied = chunk.copy(into, count, this.#readOffset)
+      const copied = chunk.copy(target, count, this.#readOffset)
       count += copied
       this.#readOffset += copied
       if (this.#readOffset === chunk.length) {
@@ -165,19 +166,19 @@ export class Readiness {
       return false
     }
     if (queued === 0 && (length > gatherBytesMax || length > this.#highWaterMark)) {
-      this.#send(bytes)
+      this.#send(plainView(bytes))
       if (this.#sendError !== undefined) throw this.#sendError
     } else {
-      this.#append(bytes)
+      this.#append(bytes, length)
     }
     return true
   }
 
   /** One send for all that a tick writes: the kernel is asked once, not for every frame. */
-  #append(bytes: Uint8Array): void {
+  #append(bytes: Uint8Array, length: number): void {
     this.#pending ??= Buffer.allocUnsafeSlow(this.#highWaterMark)
     this.#pending.set(bytes, this.#pendingBytes)
-    this.#pendingBytes += byteLengthOf(bytes)
+    this.#pendingBytes += length
     if (this.#channel.sendQueueBytes > 0 || unflushed.has(this)) return
     unflushed.add(this)
     queueMicrotask(() => {

@@ -5,6 +5,7 @@
  */
 import type { Writable } from 'node:stream'
 import { isUint8Array } from 'node:util/types'
+import { plainView } from '../core/bytes'
 import { copyOf } from '../core/copy'
 
 /** A larger chunk is not copied only to wait for uncork(): it is sent at once, with what was corked before it. */
@@ -61,7 +62,7 @@ function isWriting(stream: Writable): boolean {
 /** Other views than Uint8Array: newer Nodes take them, older ones refuse them by their name. */
 function copyOfView(chunk: ArrayBufferView): ArrayBufferView {
   // Nobody is shown this copy: it may lie in Node's pool.
-  if (isUint8Array(chunk)) return Buffer.from(chunk)
+  if (isUint8Array(chunk)) return Buffer.from(plainView(chunk))
   const { buffer } = copyOf(new Uint8Array(chunk.buffer, chunk.byteOffset, chunk.byteLength))
   return new (chunk.constructor as new (memory: ArrayBufferLike) => ArrayBufferView)(buffer)
 }

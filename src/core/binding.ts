@@ -151,7 +151,6 @@ export interface Probe {
     | 'multishotAccept'
     | 'multishotReceive'
     | 'bufferRing'
-    | 'incrementalBuffers'
     | 'syncCancel'
     | 'sendZeroCopy',
     boolean
@@ -217,7 +216,8 @@ export const ENTRY_WORDS = 3
  */
 export interface NativeStreamEngine {
   /**
-   * A batch: word 0 how many pieces, word 1 the cursor, which dispatch moves before it runs a callback. Piece i:
+   * A batch: word 0 how many pieces, word 1 the cursor, which dispatch moves before it runs a callback, word 2 -errno once
+   * the kernel has refused to go on and libuv receives. Piece i:
    * [id, result, offset, next]. result > 0: bytes at `offset` of the pool, there until dispatch returns; 0: end of the
    * stream; -errno. `next`: index of the stream's next piece in this batch, or 0, plus
    * PIECE_ENDS * (1 + errno) when the stream is known to end behind it, by errno or in good order (0). An `offset` below 0: a send that had been

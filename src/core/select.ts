@@ -5,6 +5,7 @@
 import { loadBinding } from './binding'
 import type { Binding, DriverKind, Probe } from './binding'
 import { UringError } from './errors'
+import type { SystemError } from './errors'
 
 export type DriverName = 'uring' | 'epoll' | 'node'
 
@@ -67,11 +68,14 @@ export function makeChosen<Engine>(
   try {
     return { engine: make(binding, name), selection }
   } catch (error) {
+    // What is not the kernel's refusal says nothing about the driver.
+    if (!('errno' in (error as Error))) throw error
     const { message } = error as Error
     if (name === 'epoll' || wish === 'uring') {
       return { engine: undefined, selection: refuse(wish, message, probe) }
     }
-    const reason = `io_uring is not used: the ring could not be set up: ${message}`
+    const hint = (error as SystemError).code === 'ENOMEM' ? ': raise RLIMIT_MEMLOCK' : ''
+    const reason = `io_uring is not used: the ring could not be set up: ${message}${hint}`
     return makeChosen({ name: 'epoll', reason, probe, binding }, make, wish)
   }
 }
@@ -99,9 +103,17 @@ function whyNotLoaded({ code, message }: NodeJS.ErrnoException): string {
   return message
 }
 
+/** The call that a step of the probe stands on. */
+const calls: Record<string, string> = {
+  setup: 'io_uring_setup',
+  opcodes: 'io_uring_register',
+  buffers: 'io_uring_register',
+}
+
 const hints: Record<number, string> = {
   [-1]: 'EPERM: refused by a seccomp profile or by the sysctl kernel.io_uring_disabled',
   [-12]: 'ENOMEM: raise RLIMIT_MEMLOCK',
+  [-13]: 'EACCES: refused by a security module',
   [-22]: 'EINVAL: the kernel is too old',
   [-38]: 'ENOSYS: the kernel has no io_uring, or a seccomp profile hides it',
 }
@@ -110,7 +122,7 @@ const hints: Record<number, string> = {
 function whyNotUring(probe: Probe): string {
   if (probe.uringError !== 0) {
     const hint = hints[probe.uringError] ?? `errno ${-probe.uringError}`
-    return `${probe.uringStep || 'setup'} failed (${hint})`
+    return `${calls[probe.uringStep] ?? 'io_uring_enter'} failed (${hint})`
   }
   const needed = ['multishotAccept', 'multishotReceive', 'bufferRing'] as const
   const missing = needed.filter((feature) => !probe.features[feature])

@@ -7,7 +7,7 @@
  */
 import { Op } from './binding'
 import type { Block } from './block'
-import { byteLengthOf } from './copy'
+import { byteLengthOf } from './bytes'
 import type { Completer, Driver } from './driver'
 import { Errno } from './errors'
 

@@ -8,7 +8,7 @@ import { watch } from './cancellation'
 import type { Cancellable } from './cancellation'
 import type { Channel, SendRequest } from './channel'
 import type { Completion } from './completion'
-import { bytesOf } from './copy'
+import { plainView } from './bytes'
 import { Errno, invalidArgument, outOfRange, systemError } from './errors'
 import type { SystemError } from './errors'
 import { Lease } from './lease'
@@ -115,5 +115,5 @@ export function viewOf(bytes: unknown): Uint8Array {
   if (!ArrayBuffer.isView(bytes)) {
     throw invalidArgument('bytes', 'a Lease, a TypedArray or a DataView', bytes)
   }
-  return isUint8Array(bytes) ? bytes : bytesOf(bytes)
+  return isUint8Array(bytes) ? bytes : plainView(bytes)
 }

@@ -12,6 +12,7 @@ import {
   PIECE_WORDS,
   SLOT_BITS,
 } from './binding'
+import { byteLengthOf } from './bytes'
 import { copyOfPart } from './copy'
 import { Errno, systemError } from './errors'
 import { runTicks } from './ticks'
@@ -62,8 +63,8 @@ export class StreamEngine {
   readonly #readers: (StreamReader | undefined)[] = []
   #alive = 0
   #mayGather: boolean
-  /** Raised when what was gathered has been sent. */
-  #flushes = 0
+  /** Raised with the first write that is gathered after the others were sent. */
+  #gathers = 0
   #batches = 0
 
   /** Makes an engine on this thread's event loop. Throws when the kernel or libuv refuses. */
@@ -104,6 +105,11 @@ export class StreamEngine {
   /** One thing less keeps the event loop alive. */
   release(): void {
     if (--this.#alive === 0) this.native.setRef(0)
+  }
+
+  /** -errno with which the kernel refused to go on, so that libuv receives; 0 as long as it does not. */
+  get failure(): number {
+    return this.#pieces[2]!
   }
 
   stats(): NativeStats {
@@ -221,9 +227,14 @@ export class StreamEngine {
     return false
   }
 
-  /** Changes when what was gathered until then has been sent. */
-  get flushes(): number {
-    return this.#flushes
+  /** Names what is gathered now. */
+  get gathers(): number {
+    return this.#gathers
+  }
+
+  /** Whether what was gathered under that name still waits. */
+  waits(gathers: number): boolean {
+    return this.#entries[0] !== 0 && gathers === this.#gathers
   }
 
   /** Where the next put() puts. */
@@ -232,7 +243,7 @@ export class StreamEngine {
   }
 
   /**
-   * Puts bytes or text at `position`. Their length; -1 when they are too many, or in an encoding that is Node's to write. They
+   * Puts bytes or text at `position`. Their length; -1 when they are too many, or of a class or in an encoding that is Node's to write. They
    * stay there until the next put, or flush if they are gathered.
    */
   put(data: Uint8Array | string, encoding: BufferEncoding): number {
@@ -258,8 +269,8 @@ export class StreamEngine {
   #putAt(at: number, data: Uint8Array | string, encoding: BufferEncoding): number {
     // Both bounds keep it within the memory: a character of UTF-16 becomes at most three bytes.
     if (typeof data !== 'string') {
-      const length = data.byteLength
-      if (length > smallBytesMax) return -1
+      const length = byteLengthOf(data)
+      if (length < 0 || length > smallBytesMax) return -1
       this.#bytes.set(data, at)
       return length
     }
@@ -280,9 +291,12 @@ export class StreamEngine {
   gather(id: number, length: number): boolean {
     const entries = this.#entries
     const count = entries[0]!
-    if (count === 0 && this.native.begin() !== 0) {
-      this.#mayGather = false
-      return false
+    if (count === 0) {
+      if (this.native.begin() !== 0) {
+        this.#mayGather = false
+        return false
+      }
+      this.#gathers++
     }
     const at = ENTRY_HEADER_WORDS + count * ENTRY_WORDS
     entries[at] = id
@@ -298,6 +312,5 @@ export class StreamEngine {
   /** Sends what is gathered. */
   flush(): void {
     if (this.#entries[0] !== 0) this.native.flush()
-    this.#flushes++
   }
 }

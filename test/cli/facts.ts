@@ -10,7 +10,6 @@ export const allFeatures: Features = {
   multishotAccept: true,
   multishotReceive: true,
   bufferRing: true,
-  incrementalBuffers: true,
   syncCancel: true,
   sendZeroCopy: true,
 }

@@ -105,6 +105,18 @@ describe.each(drivers)('toDuplex on %s', (name) => {
     expect((await readAll(duplex)).toString()).toBe('before and after')
   })
 
+  it('keeps of a chunk as many bytes as its memory has, whatever its properties say', async () => {
+    const server = net.createServer((socket) => socket.pipe(socket))
+    const port = await serve(server)
+    const duplex = toDuplex(connect({ port, host }))
+    const lying = (text: string, length: number): Buffer =>
+      Object.defineProperty(Buffer.from(text), 'length', { value: length })
+    duplex.write(lying('long ', 300))
+    duplex.write(lying('short ', 1))
+    duplex.end('end')
+    expect((await readAll(duplex)).toString()).toBe('long short end')
+  })
+
   it('sends the bytes of the moment of write()', async () => {
     const { duplex, peer } = await pair()
     const bytes = Buffer.alloc(100_000, 1)

@@ -236,6 +236,26 @@ describe.each(drivers)('toReadiness on %s', (name) => {
     await socket.close()
   })
 
+  it('takes a Uint8Array for as long as its memory, whatever its properties say', async () => {
+    const socket = toReadiness(connection)
+    const received = readAll(peer)
+    const lying = (bytes: Buffer, length: number): Buffer =>
+      Object.defineProperties(bytes, { length: { value: length }, byteLength: { value: length } })
+    expect(socket.tryWrite(lying(Buffer.from('long '), 300))).toBe(true)
+    expect(socket.tryWrite(lying(Buffer.from('short '), 1))).toBe(true)
+    expect(socket.tryWrite(lying(Buffer.alloc(20_000, 'x'), 3))).toBe(true)
+    const into = Buffer.alloc(4)
+    const called = readable(socket)
+    expect(socket.tryRead(lying(into, 0))).toBe(-1)
+    peer.end('hello')
+    await called
+    expect(socket.tryRead(into)).toBe(4)
+    expect(Buffer.from(into.buffer, into.byteOffset, 4).toString()).toBe('hell')
+    socket.shutdown()
+    expect((await received).toString('latin1')).toBe(`long short ${'x'.repeat(20_000)}`)
+    await socket.close()
+  })
+
   it('a reader that does not ask stops the kernel; nothing is lost', async () => {
     const before = driver.stats().bytesReceived!
     const socket = toReadiness(connection)

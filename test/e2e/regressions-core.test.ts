@@ -140,9 +140,7 @@ test.each(drivers)(
        }
        print(kept[0].subarray(0, 4), kept[1].subarray(0, 7))`,
     )
-    expect(output).toBe(
-      'ERR_URING_LEASE_TRANSFERRED released\nallowed released\nsend release\n',
-    )
+    expect(output).toBe('ERR_URING_LEASE_TRANSFERRED released\nallowed released\nsend release\n')
     expect(code).toBe(0)
   },
 )

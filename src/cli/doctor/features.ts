@@ -27,11 +27,6 @@ export const features: Record<FeatureName, Feature> = {
     role: 'needed',
     purpose: 'receive memory is taken when bytes arrive',
   },
-  incrementalBuffers: {
-    since: '6.12',
-    role: 'wanted',
-    purpose: 'small chunks share a receive buffer',
-  },
   coopTaskrun: {
     since: '5.19',
     role: 'wanted',

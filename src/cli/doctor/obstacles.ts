@@ -80,7 +80,7 @@ function addon({ node, addon }: Facts): Obstacle | undefined {
 }
 
 function nodeItself({ node, driver, core }: Facts): Obstacle | undefined {
-  if (core.name === null || core.name === 'node' || driver.name === core.name) return undefined
+  if (core.name === null || core.name === 'node' || driver.name !== 'node') return undefined
   const problem = `Node ${node.version} lacks what sockets need to run on a driver: ${driver.reason}`
   return { id: 'node', problem, remedy: 'use Node.js 20, 22, 24 or 26' }
 }
