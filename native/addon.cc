@@ -18,8 +18,10 @@
 
 #include "contract.h"
 #include "driver_object.h"
+#include "js_call.h"
 #include "libuv_stream.h"
 #include "probe.h"
+#include "socket_calls.h"
 #include "stream_object.h"
 
 namespace uring_net {
@@ -233,6 +235,14 @@ Napi::Value SetBufferBytes(const Napi::CallbackInfo& info) {
   return Napi::Number::New(info.Env(), error);
 }
 
+// Another descriptor of a stream socket, which is the caller's. It or -errno.
+Napi::Value Duplicate(const Napi::CallbackInfo& info) {
+  int32_t fd;
+  int family;
+  const bool valid = Read(info.Env(), info[0], &fd);
+  return Napi::Number::New(info.Env(), valid ? DuplicateSocket(fd, &family) : -EINVAL);
+}
+
 Napi::Object Constants(Napi::Env env) {
   const std::pair<const char*, int32_t> numbers[] = {
       {"COMMAND_HEADER_WORDS", kCommandHeaderWords},
@@ -274,6 +284,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("constants", Constants(env));
   exports.Set("probe", Napi::Function::New<Probe>(env, "probe", environment));
   exports.Set("setBufferBytes", Napi::Function::New<SetBufferBytes>(env, "setBufferBytes"));
+  exports.Set("duplicate", Napi::Function::New<Duplicate>(env, "duplicate"));
   exports.Set("createDriver", Napi::Function::New<CreateDriver>(env, "createDriver", environment));
   exports.Set("createEngine", Napi::Function::New<CreateEngine>(env, "createEngine", environment));
   exports.Set("sendAllGathered", Napi::Function::New<FlushAll>(env, "sendAllGathered"));

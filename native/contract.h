@@ -8,7 +8,7 @@
 
 namespace uring_net {
 
-inline constexpr int32_t kContractVersion = 5;
+inline constexpr int32_t kContractVersion = 6;
 
 inline constexpr uint32_t kCommandHeaderWords = 4;
 inline constexpr uint32_t kCommandWords = 8;

@@ -198,8 +198,8 @@ bool Driver::RunClose(const Command& command) {
   // Receives that brought bytes and were delivered: of more than these somebody has not heard.
   endpoint->receives -= static_cast<uint32_t>(command.b);
   // While an accept is in flight the kernel keeps the listening socket alive beyond close(2), and
-  // it would go on taking connections.
-  if (endpoint->listening) shutdown(endpoint->fd, SHUT_RDWR);
+  // it would go on taking connections. One that is shared stays: its accept is only cancelled.
+  if (endpoint->listening && !endpoint->shared) shutdown(endpoint->fd, SHUT_RDWR);
   // Before the descriptor is closed, so that a successor's new socket of that name is not removed.
   if (!endpoint->path.empty()) unlink(endpoint->path.c_str());
   endpoint->path.clear();
@@ -226,6 +226,7 @@ bool Driver::RunClose(const Command& command) {
 void Driver::FinishClose(Endpoint& endpoint) {
   if (!endpoint.closing || endpoint.in_flight > 0) return;
   if (endpoint.reset || endpoint.receives > 0) SetResetOnClose(endpoint.fd);
+  if (endpoint.shared) backend_->Unwatch(endpoint);
   close(endpoint.fd);
   completed_.push_back({endpoint.close_token, 0, 0, -1});
   endpoints_.Remove(endpoint);
@@ -320,7 +321,9 @@ int Driver::End() {
   int left = backend_->Drain();
   if (left > 0) {
     // What cannot be cancelled ends with its socket.
-    endpoints_.ForEach([](Endpoint& endpoint) { shutdown(endpoint.fd, SHUT_RDWR); });
+    endpoints_.ForEach([](Endpoint& endpoint) {
+      if (!endpoint.shared) shutdown(endpoint.fd, SHUT_RDWR);
+    });
     left = backend_->Drain();
   }
   endpoints_.ForEach([](Endpoint& endpoint) {
@@ -372,6 +375,21 @@ int Driver::OpenFile(int32_t fd) {
   if (!S_ISREG(status.st_mode)) return -EINVAL;
   const int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
   return copy == -1 ? -errno : endpoints_.Add(copy, kFile)->id;
+}
+
+// What others listen on as well: only a descriptor of it is ours.
+int Driver::Share(int32_t fd) {
+  if (endpoints_.full()) return -ENFILE;
+  int family = 0;
+  const int own = DuplicateSocket(fd, &family);
+  if (own < 0) return own;
+  if (const int error = SetMode(own, backend_->nonblocking_sockets()); error != 0) {
+    close(own);
+    return error;
+  }
+  Endpoint* endpoint = endpoints_.Add(own, family);
+  endpoint->shared = true;
+  return endpoint->id;
 }
 
 int Driver::Bind(int32_t id, std::string_view text, int32_t port, int32_t flags) {

@@ -57,6 +57,7 @@ class Driver final : public LoopEngine, public OperationHost {
   int Adopt(int32_t fd);
   // An endpoint that reads from the same open file; the descriptor stays the caller's.
   int OpenFile(int32_t fd);
+  int Share(int32_t fd);
   int Bind(int32_t id, std::string_view address, int32_t port, int32_t flags);
   int Connect(int32_t token, int32_t id, std::string_view address, int32_t port);
   int Listen(int32_t id, int32_t backlog);

@@ -69,6 +69,7 @@ Napi::Value MakeDriverObject(Napi::Env env, Handle<Driver>* handle) {
                                      {"open", kCall<&Driver::Open>},
                                      {"adopt", kCall<&Driver::Adopt>},
                                      {"openFile", kCall<&Driver::OpenFile>},
+                                     {"share", kCall<&Driver::Share>},
                                      {"bind", kCall<&Driver::Bind>},
                                      {"connect", kCall<&Driver::Connect>},
                                      {"listen", kCall<&Driver::Listen>},

@@ -30,6 +30,7 @@ class EpollOperations final : public OperationBackend {
   int poll_descriptor() const override { return epoll_; }
   bool nonblocking_sockets() const override { return true; }
   int Watch(Endpoint& endpoint) override;
+  void Unwatch(Endpoint& endpoint) override;
   void Provide(int32_t index) override { buffers_.push_back(index); }
   bool HasRoom() override { return true; }
   void Start(Operation& operation) override;
@@ -94,6 +95,10 @@ int EpollOperations::Watch(Endpoint& endpoint) {
   // Reads on Unix sockets end where the sender's credentials or descriptors change (unix(7)).
   endpoint.read_to_end = endpoint.family == AF_UNIX;
   return 0;
+}
+
+void EpollOperations::Unwatch(Endpoint& endpoint) {
+  if (endpoint.watched) epoll_ctl(epoll_, EPOLL_CTL_DEL, endpoint.fd, nullptr);
 }
 
 void EpollOperations::List(Endpoint& endpoint) {

@@ -68,6 +68,8 @@ struct Endpoint {
   int fd = -1;
   int family = 0;
   bool listening = false;
+  // Its socket has other descriptors, which go on when this one is closed.
+  bool shared = false;
   // Close was asked for; operations are still ending. Its token.
   bool closing = false;
   int32_t close_token = 0;

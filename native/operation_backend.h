@@ -41,6 +41,8 @@ class OperationBackend {
   virtual bool nonblocking_sockets() const = 0;
   // A connected, connecting or listening socket has come to be. 0 or -errno.
   virtual int Watch(Endpoint& endpoint) = 0;
+  // A watched descriptor is closed whose socket lives on.
+  virtual void Unwatch(Endpoint& endpoint) = 0;
   // A buffer for receives to pick. Receives give it back by their completion.
   virtual void Provide(int32_t index) = 0;
   // Whether an operation can be started now. May submit to make room.

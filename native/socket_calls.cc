@@ -28,9 +28,15 @@ int SetOption(int fd, int level, int name, int value) {
   return Result(setsockopt(fd, level, name, &value, sizeof(value)));
 }
 
-int SetMode(int fd, bool nonblocking) {
-  int value = nonblocking;
-  return Result(ioctl(fd, FIONBIO, &value));
+// Of a stream socket of a family that we know.
+int StreamFamily(int fd, int* family) {
+  int type = 0;
+  socklen_t length = sizeof(type);
+  if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) == -1) return -errno;
+  length = sizeof(*family);
+  if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, family, &length) == -1) return -errno;
+  const bool known = *family == AF_INET || *family == AF_INET6 || *family == AF_UNIX;
+  return type == SOCK_STREAM && known ? 0 : -EPROTOTYPE;
 }
 
 // For calls that have no flag of their own against waiting. The mode belongs to the open file
@@ -111,6 +117,18 @@ int ParseAddress(int domain, std::string_view text, int32_t port, Address* out) 
   return uv_ip6_addr(terminated.c_str(), port, reinterpret_cast<sockaddr_in6*>(&out->storage));
 }
 
+int DuplicateSocket(int fd, int* family) {
+  const int error = StreamFamily(fd, family);
+  if (error != 0) return error;
+  const int own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  return own == -1 ? -errno : own;
+}
+
+int SetMode(int fd, bool nonblocking) {
+  int value = nonblocking;
+  return Result(ioctl(fd, FIONBIO, &value));
+}
+
 int BindSocket(int fd, const Address& address, int32_t flags) {
   const int domain = address.storage.ss_family;
   int error = 0;
@@ -126,15 +144,10 @@ int BindSocket(int fd, const Address& address, int32_t flags) {
 }
 
 int PrepareForeign(int fd, bool nonblocking, int* family) {
-  int type = 0;
+  const int error = StreamFamily(fd, family);
+  if (error != 0) return error;
   sockaddr_storage peer;
-  socklen_t length = sizeof(type);
-  if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &length) == -1) return -errno;
-  length = sizeof(*family);
-  if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, family, &length) == -1) return -errno;
-  const bool known = *family == AF_INET || *family == AF_INET6 || *family == AF_UNIX;
-  if (type != SOCK_STREAM || !known) return -EPROTOTYPE;
-  length = sizeof(peer);
+  socklen_t length = sizeof(peer);
   if (getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &length) == -1) return -errno;
   if (fcntl(fd, F_SETFD, FD_CLOEXEC) == -1) return -errno;
   return SetMode(fd, nonblocking);

@@ -38,6 +38,12 @@ int ParseAddress(int domain, std::string_view text, int32_t port, Address* out);
 // it is something else).
 int PrepareForeign(int fd, bool nonblocking, int* family);
 
+// Another descriptor, close-on-exec, of the stream socket behind `fd`, and its family; or -errno
+// (-EPROTOTYPE when it is something else).
+int DuplicateSocket(int fd, int* family);
+// Whether calls on it return instead of waiting: of all descriptors of the socket at once.
+int SetMode(int fd, bool nonblocking);
+
 int BindSocket(int fd, const Address& address, int32_t flags);
 // `option` as in the contract.
 int SetSocketOption(int fd, int32_t option, int32_t value);

@@ -41,6 +41,7 @@ class UringOperations final : public OperationBackend {
   // The kernel waits for readiness by itself; with O_NONBLOCK it would answer -EAGAIN instead.
   bool nonblocking_sockets() const override { return false; }
   int Watch(Endpoint&) override { return 0; }
+  void Unwatch(Endpoint&) override {}
   void Provide(int32_t index) override;
   bool HasRoom() override;
   void Start(Operation& operation) override;

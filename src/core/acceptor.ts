@@ -93,6 +93,11 @@ export class Acceptor {
     }
   }
 
+  /** Whether an accept is in flight; after pause() until what the kernel had accepted by then has arrived. */
+  get isAccepting(): boolean {
+    return this.#accepting.state === 'armed' || this.#accepting.state === 'stopping'
+  }
+
   /** Accepts again after pause(). */
   resume(): void {
     this.#isPaused = false

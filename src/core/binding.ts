@@ -34,7 +34,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 
 /** Raised with every change of the layout or meaning of anything in this file; the addon reports its own. */
-export const CONTRACT_VERSION = 5
+export const CONTRACT_VERSION = 6
 
 export const COMMAND_HEADER_WORDS = 4
 export const COMMAND_WORDS = 8
@@ -171,6 +171,11 @@ export interface NativeDriver {
   /** An endpoint that reads from the regular file of a descriptor, which stays the caller's. An id or -errno. */
   openFile(fd: number): number
   /**
+   * An endpoint on another descriptor of a stream socket that is bound, to listen on. Closing it leaves the socket to its other
+   * descriptors, what waits in the backlog included; their mode becomes this driver's. An id or -errno.
+   */
+  share(fd: number): number
+  /**
    * bind(2). `address` is an IP literal (IPv6 may carry %zone) or a Unix path (a leading NUL names an abstract one). flags:
    * 1 = IPV6_V6ONLY, 2 = SO_REUSEPORT. SO_REUSEADDR is always set on TCP. 0 or -errno.
    */
@@ -304,6 +309,8 @@ export interface DriverBinding {
   ): NativeDriver | number
   /** SO_SNDBUF and SO_RCVBUF in bytes, socket(7); 0 leaves one as it is. 0 or -errno. For tests of back-pressure. */
   setBufferBytes(fd: number, send: number, receive: number): number
+  /** Another descriptor, close-on-exec, of a stream socket (F_DUPFD_CLOEXEC, fcntl(2)): the caller's. It or -errno. */
+  duplicate(fd: number): number
   /** The native side's own values of the constants in this file, by name. */
   constants: Record<string, number> & { features: string[] }
 }

@@ -152,6 +152,10 @@ export class ScriptedKernel implements DriverBinding, NativeDriver {
     return this
   }
 
+  duplicate(): number {
+    throw new Error('nothing of the scripted kernel listens')
+  }
+
   // --- NativeDriver ---------------------------------------------------------------------------------------------------
 
   submit(): void {
@@ -168,6 +172,10 @@ export class ScriptedKernel implements DriverBinding, NativeDriver {
   }
 
   adopt(): number {
+    return this.endpoint()
+  }
+
+  share(): number {
     return this.endpoint()
   }
 
