@@ -21,6 +21,10 @@ export type UringErrorCode =
   | 'ERR_URING_SEND_PENDING'
   /** The forced driver cannot run here. */
   | 'ERR_URING_DRIVER'
+  /** A thread of serve() ended by itself. */
+  | 'ERR_URING_THREAD_ENDED'
+  /** Threads of serve() crash more often than they may be replaced. */
+  | 'ERR_URING_CRASHES'
 
 /** An error of this package. Recognised by `code`, also across realms. */
 export class UringError extends Error {

@@ -71,6 +71,29 @@ describe.each(drivers)('examples on %s', (driver) => {
     expect(digest(await echoed({ host, port }, bytes))).toBe(digest(bytes))
   })
 
+  it('serve.js answers on every thread, restarts at SIGHUP and ends at SIGTERM', async () => {
+    const child = start('serve.js', driver, '0', '2')
+    const lines = createInterface(child.stdout!)[Symbol.asyncIterator]()
+    const { value: line } = (await lines.next()) as { value: string }
+    const [, host, port] = /(\d+\.\d+\.\d+\.\d+):(\d+), 2 threads$/.exec(line)!
+    const ask = async (): Promise<string> => {
+      const socket = net.connect({ host: host!, port: Number(port) })
+      socket.write('GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')
+      const answer = (await readAll(socket)).toString()
+      return /thread \d, driver \w+/.exec(answer)![0]
+    }
+    const met = new Set<string>()
+    while (met.size < 2) met.add(await ask())
+    expect([...met].sort()).toEqual([`thread 0, driver ${driver}`, `thread 1, driver ${driver}`])
+    child.kill('SIGHUP')
+    expect((await lines.next()).value).toBe('restarted')
+    await ask()
+    const exited = once(child, 'exit')
+    child.kill('SIGTERM')
+    expect((await lines.next()).value).toMatch(/^stopped after \d+ connections$/)
+    expect((await exited)[0]).toBe(0)
+  })
+
   it('priority-writer.js shows urgent frames early and no corruption', async () => {
     const child = start('priority-writer.js', driver)
     const exited = once(child, 'exit')
