@@ -30,7 +30,8 @@
         'uring_streams.cc',
       ],
       'include_dirs': ['<!(node -p "require(\'node-addon-api\').include_dir")'],
-      'defines': ['NAPI_VERSION=9', 'NAPI_DISABLE_CPP_EXCEPTIONS', 'NODE_ADDON_API_DISABLE_DEPRECATED'],
+      # Unthrowable: a worker that is terminated in a call of ours refuses every further call, and node-addon-api would abort.
+      'defines': ['NAPI_VERSION=9', 'NAPI_DISABLE_CPP_EXCEPTIONS', 'NODE_ADDON_API_DISABLE_DEPRECATED', 'NODE_API_SWALLOW_UNTHROWABLE_EXCEPTIONS'],
       'cflags': ['-Wall', '-Wextra', '-Werror', '-fvisibility=hidden', '-O2'],
       'cflags_cc!': ['-std=gnu++17', '-std=gnu++20', '-fno-rtti', '-fexceptions'],
       'cflags_cc': ['-std=c++20', '-fno-exceptions', '-fvisibility-inlines-hidden'],
