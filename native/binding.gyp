@@ -10,6 +10,7 @@
       'sources': [
         'addon.cc',
         'buffer_ring.cc',
+        'datagrams.cc',
         'driver.cc',
         'driver_object.cc',
         'epoll_operations.cc',

@@ -8,7 +8,7 @@
 
 namespace uring_net {
 
-inline constexpr int32_t kContractVersion = 6;
+inline constexpr int32_t kContractVersion = 7;
 
 inline constexpr uint32_t kCommandHeaderWords = 4;
 inline constexpr uint32_t kCommandWords = 8;
@@ -31,6 +31,9 @@ enum Opcode : int32_t {
   kProvide = 10,
   kWake = 11,
   kReadFile = 12,
+  kReceiveDatagrams = 20,
+  kTo = 21,
+  kSendDatagram = 22,
 };
 
 inline constexpr int32_t kFlagMore = 1;
@@ -45,10 +48,15 @@ enum SocketOption : int32_t {
   kKeepAliveSeconds = 2,
   kSendBufferBytes = 3,
   kReceiveBufferBytes = 4,
+  kTimeToLive = 20,
+  kMulticastTimeToLive = 21,
+  kMulticastLoopback = 22,
+  kBroadcast = 23,
 };
 
 inline constexpr int32_t kBindV6Only = 1;
 inline constexpr int32_t kBindReusePort = 2;
+inline constexpr int32_t kBindReuseAddress = 4;
 
 // Bits of NativeOptions.disable, in the order of Probe.features.
 enum Feature : uint32_t {

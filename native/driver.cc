@@ -9,6 +9,8 @@
 #include <cerrno>
 #include <utility>
 
+#include "datagrams.h"
+
 namespace uring_net {
 
 namespace {
@@ -20,6 +22,10 @@ constexpr int32_t kBuffersMax = 1 << 20;
 constexpr int kFile = -1;
 
 size_t WordsToBytes(size_t words) { return words * sizeof(int32_t); }
+
+bool IsOfDatagrams(int32_t opcode) {
+  return opcode == kReceiveDatagrams || opcode == kSendDatagram;
+}
 
 }  // namespace
 
@@ -76,7 +82,16 @@ bool Driver::Run(const Command& command) {
     case kSend:
     case kAccept:
     case kReadFile:
+    case kReceiveDatagrams:
+    case kSendDatagram:
       return RunStart(command);
+    case kTo: {
+      Operation* operation = operations_.At(command.token);
+      URING_CHECK(operation != nullptr && operation->state == OpState::kFree);
+      int32_t words[] = {command.id, command.a, command.b, command.c, command.d, command.e};
+      SetPeer(*operation, words);
+      return true;
+    }
     case kPiece: {
       Operation* operation = operations_.At(command.token);
       URING_CHECK(operation != nullptr && operation->state == OpState::kFree);
@@ -96,10 +111,7 @@ bool Driver::Run(const Command& command) {
     }
     case kCancel: {
       // Over already, or never there: nothing to do.
-      Operation* operation = FindOperation(command.token);
-      if (operation == nullptr || !operation->active()) return true;
-      operation->state = OpState::kCancelling;
-      backend_->Cancel(*operation);
+      CancelIfActive(FindOperation(command.token));
       return true;
     }
     case kClose:
@@ -117,6 +129,12 @@ bool Driver::Run(const Command& command) {
       URING_CHECK(!"a command that does not exist");
       return true;
   }
+}
+
+void Driver::CancelIfActive(Operation* operation) {
+  if (operation == nullptr || !operation->active()) return;
+  operation->state = OpState::kCancelling;
+  backend_->Cancel(*operation);
 }
 
 int Driver::AddPiece(Operation& operation, const Command& command) {
@@ -146,6 +164,8 @@ int Driver::Prepare(Operation& operation, Endpoint& endpoint, const Command& com
       operation.position = static_cast<uint64_t>(static_cast<uint32_t>(command.d)) |
                            static_cast<uint64_t>(static_cast<uint32_t>(command.e)) << 32;
       return endpoint.family != kFile ? -EINVAL : AddPiece(operation, command);
+    case kSendDatagram:
+      return command.c == 0 ? 0 : AddPiece(operation, command);
     default:
       return 0;
   }
@@ -155,15 +175,17 @@ bool Driver::RunStart(const Command& command) {
   Operation* operation = operations_.At(command.token);
   URING_CHECK(operation != nullptr && operation->state == OpState::kFree);
   Endpoint* endpoint = FindOpen(command.id);
-  const Kind kind = command.opcode == kSend     ? kSendKind
-                    : command.opcode == kAccept ? kAcceptKind
-                                                : kReceiveKind;
-  int error = endpoint == nullptr ? -EBADF : endpoint->operations[kind] != nullptr ? -EALREADY : 0;
+  const bool is_send = command.opcode == kSend || command.opcode == kSendDatagram;
+  const Kind kind = is_send ? kSendKind : command.opcode == kAccept ? kAcceptKind : kReceiveKind;
+  int error = endpoint == nullptr                                   ? -EBADF
+              : endpoint->datagram != IsOfDatagrams(command.opcode) ? -EINVAL
+              : endpoint->operations[kind] != nullptr               ? -EALREADY
+                                                                    : 0;
   if (error == 0 && !backend_->HasRoom()) return false;
   if (error == 0) error = Prepare(*operation, *endpoint, command);
   if (error != 0) {
     operation->pieces.clear();
-    operation->length = 0;
+    operation->length = operation->peer_length = 0;
     Refuse(command.token, error);
     return true;
   }
@@ -180,7 +202,11 @@ void Driver::Begin(Operation& operation, Endpoint& endpoint, int32_t opcode, Kin
   operation.state = OpState::kInFlight;
   operation.endpoint = &endpoint;
   ++operation.generation;
-  endpoint.operations[kind] = &operation;
+  if (opcode == kSendDatagram) {
+    endpoint.datagrams.Append(operation);
+  } else {
+    endpoint.operations[kind] = &operation;
+  }
   ++endpoint.in_flight;
   ++counters_.in_flight;
   ++counters_.submissions;
@@ -210,10 +236,12 @@ bool Driver::RunClose(const Command& command) {
   // What was started gets its attempt.
   backend_->Submit();
   for (Kind kind = kReceiveKind; kind < kKinds; kind = static_cast<Kind>(kind + 1)) {
-    Operation* operation = endpoint->operations[kind];
-    if (operation == nullptr || !operation->active()) continue;
-    operation->state = OpState::kCancelling;
-    backend_->Cancel(*operation);
+    CancelIfActive(endpoint->operations[kind]);
+  }
+  Operation* next;
+  for (Operation* send = endpoint->datagrams.first; send != nullptr; send = next) {
+    next = send->next;
+    CancelIfActive(send);
   }
   // The kernel must not hold the socket any more when it is closed: its FIN would wait for that.
   if (endpoint->in_flight > 0) backend_->AwaitEnd(*endpoint);
@@ -239,16 +267,22 @@ void Driver::Complete(Operation& operation, int32_t result, bool more, int32_t e
   if (operation.kind == kReceiveKind && endpoint.family != kFile && result > 0) {
     counters_.bytes_received += static_cast<uint32_t>(result);
     if (operation.opcode == kReceive) ++endpoint.receives;
+    if (operation.opcode == kReceiveDatagrams) counters_.bytes_received -= kDatagramHeaderBytes;
   }
   if (operation.kind == kReceiveKind && result == -ENOBUFS) ++counters_.pool_exhausted;
   completed_.push_back({operation.token, result, more ? kFlagMore : 0, extra});
   if (more) return;
-  endpoint.operations[operation.kind] = nullptr;
+  if (operation.opcode == kSendDatagram) {
+    endpoint.datagrams.Remove(operation);
+  } else {
+    endpoint.operations[operation.kind] = nullptr;
+  }
   --endpoint.in_flight;
   --counters_.in_flight;
   operation.state = OpState::kFree;
   operation.pieces.clear();
   operation.first = operation.length = operation.done = operation.minimum = 0;
+  operation.peer_length = 0;
   FinishClose(endpoint);
 }
 
@@ -395,7 +429,7 @@ int Driver::Share(int32_t fd) {
 int Driver::Bind(int32_t id, std::string_view text, int32_t port, int32_t flags) {
   Endpoint* endpoint = FindOpen(id);
   if (endpoint == nullptr) return -EBADF;
-  if ((flags & ~(kBindV6Only | kBindReusePort)) != 0) return -EINVAL;
+  if (endpoint->datagram || (flags & ~(kBindV6Only | kBindReusePort)) != 0) return -EINVAL;
   Address address;
   int error = ParseAddress(endpoint->family, text, port, &address);
   if (error == 0) error = BindSocket(endpoint->fd, address, flags);
@@ -408,6 +442,7 @@ int Driver::Connect(int32_t token, int32_t id, std::string_view text, int32_t po
   if (endpoint == nullptr) return -EBADF;
   Operation* operation = operations_.At(token);
   if (operation == nullptr || operation->state != OpState::kFree) return -EINVAL;
+  if (endpoint->datagram) return -EINVAL;
   if (endpoint->operations[kConnectKind] != nullptr) return -EALREADY;
   Address address;
   int error = ParseAddress(endpoint->family, text, port, &address);
@@ -452,7 +487,78 @@ int Driver::Descriptor(int32_t id) {
 
 int Driver::SetOption(int32_t id, int32_t option, int32_t value) {
   const Endpoint* endpoint = FindOpen(id);
-  return endpoint == nullptr ? -EBADF : SetSocketOption(endpoint->fd, option, value);
+  if (endpoint == nullptr) return -EBADF;
+  if (!endpoint->datagram) return SetSocketOption(endpoint->fd, option, value);
+  return SetDatagramOption(endpoint->fd, endpoint->family, option, value);
+}
+
+// --- datagram sockets ---
+
+Endpoint* Driver::FindDatagram(int32_t id) {
+  Endpoint* endpoint = FindOpen(id);
+  return endpoint != nullptr && endpoint->datagram ? endpoint : nullptr;
+}
+
+int Driver::OpenDatagram(int32_t family) {
+  if (endpoints_.full()) return -ENFILE;
+  int domain = 0;
+  const int fd = OpenDatagramSocket(family, backend_->nonblocking_sockets(), &domain);
+  if (fd < 0) return fd;
+  Endpoint* endpoint = endpoints_.Add(fd, domain);
+  endpoint->datagram = true;
+  const int error = backend_->Watch(*endpoint);
+  if (error == 0) return endpoint->id;
+  close(fd);
+  endpoints_.Remove(*endpoint);
+  return error;
+}
+
+int Driver::BindDatagram(int32_t id, std::string_view text, int32_t port, int32_t flags) {
+  const Endpoint* endpoint = FindDatagram(id);
+  if (endpoint == nullptr) return -EBADF;
+  if ((flags & ~(kBindV6Only | kBindReusePort | kBindReuseAddress)) != 0) return -EINVAL;
+  Address address;
+  const int error = ParseAddress(endpoint->family, text, port, &address);
+  return error != 0 ? error : BindDatagramSocket(endpoint->fd, address, flags);
+}
+
+int Driver::ConnectDatagram(int32_t id, std::string_view address, int32_t port) {
+  const Endpoint* endpoint = FindDatagram(id);
+  if (endpoint == nullptr) return -EBADF;
+  return ConnectDatagramSocket(endpoint->fd, endpoint->family, address, port);
+}
+
+int Driver::SendDatagramNow(int32_t id, int32_t index, int32_t offset, int32_t length,
+                            int32_t* words) {
+  const Endpoint* endpoint = FindDatagram(id);
+  if (endpoint == nullptr) return -EBADF;
+  Operation operation;
+  const int error =
+      length == 0 ? 0 : AddPiece(operation, {kSendDatagram, 0, id, index, offset, length, 0, 0});
+  if (error != 0) return error;
+  if (words != nullptr) SetPeer(operation, PeerWords(words, kPeerWords));
+  Operation* const only = &operation;
+  int32_t sent = 0;
+  int taken;
+  do {
+    taken = SendDatagrams(endpoint->fd, {&only, 1}, &sent);
+  } while (taken == -EINTR);
+  if (taken < 0) return taken;
+  ++counters_.submissions;
+  counters_.bytes_sent += static_cast<uint32_t>(sent);
+  return sent;
+}
+
+int Driver::Membership(int32_t id, std::string_view group, std::string_view interface, bool join) {
+  const Endpoint* endpoint = FindDatagram(id);
+  if (endpoint == nullptr) return -EBADF;
+  return SetMembership(endpoint->fd, endpoint->family, group, interface, join);
+}
+
+int Driver::MulticastInterface(int32_t id, std::string_view interface) {
+  const Endpoint* endpoint = FindDatagram(id);
+  if (endpoint == nullptr) return -EBADF;
+  return SetMulticastInterface(endpoint->fd, endpoint->family, interface);
 }
 
 int Driver::Register(int32_t index, uint8_t* data, size_t length) {

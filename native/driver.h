@@ -64,6 +64,13 @@ class Driver final : public LoopEngine, public OperationHost {
   int Name(int32_t id, bool peer, SocketName* out);
   int Descriptor(int32_t id);
   int SetOption(int32_t id, int32_t option, int32_t value);
+  int OpenDatagram(int32_t family);
+  int BindDatagram(int32_t id, std::string_view address, int32_t port, int32_t flags);
+  int ConnectDatagram(int32_t id, std::string_view address, int32_t port);
+  int Membership(int32_t id, std::string_view group, std::string_view interface, bool join);
+  int MulticastInterface(int32_t id, std::string_view interface);
+  // A datagram that goes out within the call; `words` may be null. Its bytes or -errno.
+  int SendDatagramNow(int32_t id, int32_t index, int32_t offset, int32_t length, int32_t* words);
   // Buffer `index` is that memory from now on. It is pinned by the caller while the kernel has it.
   int Register(int32_t index, uint8_t* data, size_t length);
   // Bytes of a send in flight that the kernel has not taken.
@@ -107,6 +114,8 @@ class Driver final : public LoopEngine, public OperationHost {
   void Begin(Operation& operation, Endpoint& endpoint, int32_t opcode, Kind kind);
   void FinishClose(Endpoint& endpoint);
   Endpoint* FindOpen(int32_t id);
+  Endpoint* FindDatagram(int32_t id);
+  void CancelIfActive(Operation* operation);
   void Deliver();
   bool FillBatch();
 

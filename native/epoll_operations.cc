@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "datagrams.h"
 #include "operation_backend.h"
 #include "socket_calls.h"
 
@@ -37,7 +38,7 @@ class EpollOperations final : public OperationBackend {
   void Cancel(Operation& operation) override { End(operation, -ECANCELED); }
   // A cancelled operation has ended.
   void AwaitEnd(Endpoint&) override {}
-  void Submit() override {}
+  void Submit() override;
   void Reap() override;
   bool HasUnannouncedWork() const override { return !ready_.empty(); }
   int Drain() override { return 0; }
@@ -52,6 +53,9 @@ class EpollOperations final : public OperationBackend {
   void Receive(Operation& operation);
   void ReceiveInto(Operation& operation);
   void ReadFile(Operation& operation);
+  void ProgressDatagrams(Endpoint& endpoint);
+  void SendDatagramsOf(Endpoint& endpoint);
+  void ReceiveDatagramsOf(Operation& operation);
   void End(Operation& operation, int32_t result) {
     host_->Complete(operation, result, false, static_cast<int32_t>(operation.done));
   }
@@ -64,6 +68,8 @@ class EpollOperations final : public OperationBackend {
   // Ids of endpoints that may make progress, each once (Endpoint::listed).
   std::vector<int32_t> ready_;
   std::vector<int32_t> visiting_;
+  // Ids of endpoints with datagrams that were started, each once (Endpoint::sending).
+  std::vector<int32_t> sending_;
   std::vector<epoll_event> events_;
 };
 
@@ -111,6 +117,12 @@ void EpollOperations::Start(Operation& operation) {
   Endpoint& endpoint = *operation.endpoint;
   switch (operation.kind) {
     case kSendKind:
+      if (endpoint.datagram) {
+        // Together with those that follow.
+        if (endpoint.writable && !std::exchange(endpoint.sending, true))
+          sending_.push_back(endpoint.id);
+        return;
+      }
       if (endpoint.writable || !Announces(endpoint)) Send(operation);
       return;
     case kConnectKind:
@@ -159,6 +171,7 @@ void EpollOperations::Reap() {
 }
 
 void EpollOperations::Progress(Endpoint& endpoint) {
+  if (endpoint.datagram) return ProgressDatagrams(endpoint);
   const auto active = [&endpoint](Kind kind) {
     Operation* operation = endpoint.operations[kind];
     return operation != nullptr && operation->active() ? operation : nullptr;
@@ -270,6 +283,71 @@ void EpollOperations::ReadFile(Operation& operation) {
   const ssize_t bytes = pread(operation.endpoint->fd, piece.iov_base, piece.iov_len,
                               static_cast<off_t>(operation.position));
   End(operation, bytes == -1 ? -errno : static_cast<int32_t>(bytes));
+}
+
+// --- datagrams ---
+
+void EpollOperations::Submit() {
+  for (const int32_t id : sending_) {
+    Endpoint* endpoint = host_->FindEndpoint(id);
+    if (endpoint == nullptr) continue;
+    endpoint->sending = false;
+    SendDatagramsOf(*endpoint);
+  }
+  sending_.clear();
+}
+
+void EpollOperations::ProgressDatagrams(Endpoint& endpoint) {
+  if (endpoint.writable) SendDatagramsOf(endpoint);
+  Operation* receive = endpoint.operations[kReceiveKind];
+  if (receive != nullptr && endpoint.readable) ReceiveDatagramsOf(*receive);
+  if (endpoint.readable && endpoint.operations[kReceiveKind] != nullptr) List(endpoint);
+}
+
+// With the last of them a closing endpoint is gone.
+void EpollOperations::SendDatagramsOf(Endpoint& endpoint) {
+  Operation* operations[kDatagramsAtOnce];
+  int32_t sent[kDatagramsAtOnce];
+  while (endpoint.datagrams.first != nullptr) {
+    size_t count = 0;
+    for (Operation* next = endpoint.datagrams.first; next != nullptr && count < kDatagramsAtOnce;
+         next = next->next) {
+      operations[count++] = next;
+    }
+    const int taken = SendDatagrams(endpoint.fd, {operations, count}, sent);
+    if (taken == -EAGAIN) {
+      endpoint.writable = false;
+      return;
+    }
+    if (taken < 0 && taken != -EINTR) End(*operations[0], taken);
+    for (int i = 0; i < taken; ++i) {
+      counters_->bytes_sent += static_cast<uint32_t>(sent[i]);
+      End(*operations[i], sent[i]);
+    }
+  }
+}
+
+void EpollOperations::ReceiveDatagramsOf(Operation& operation) {
+  iovec buffers[kDatagramsAtOnce];
+  int32_t used[kDatagramsAtOnce];
+  for (int i = 0; i < kReceivesAtOnce; ++i) {
+    const size_t count = std::min(buffers_.size(), kDatagramsAtOnce);
+    if (count == 0) return End(operation, -ENOBUFS);
+    for (size_t at = 0; at < count; ++at) buffers[at] = host_->BufferAt(buffers_[at]);
+    const int received = ReceiveDatagrams(operation.endpoint->fd, {buffers, count}, used);
+    if (received == -EINTR) continue;
+    // Only after EAGAIN is an edge certain to follow: an error may wait behind the last datagram.
+    if (received == -EAGAIN) {
+      operation.endpoint->readable = false;
+      return;
+    }
+    if (received < 0) return End(operation, received);
+    for (int at = 0; at < received; ++at) {
+      const int32_t index = buffers_.front();
+      buffers_.pop_front();
+      host_->Complete(operation, used[at], true, index);
+    }
+  }
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 // needs until its last completion. Makes no system call.
 #pragma once
 
+#include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -15,7 +16,8 @@
 
 namespace uring_net {
 
-// At most one operation of each kind is in flight on an endpoint.
+// At most one operation of each kind is in flight on an endpoint. Datagrams are sent several at a
+// time: see Endpoint::datagrams.
 enum Kind : uint8_t { kReceiveKind, kSendKind, kAcceptKind, kConnectKind, kKinds };
 
 enum class OpState : uint8_t {
@@ -47,6 +49,11 @@ struct Operation {
   msghdr message = {};
   // Of a read from a file.
   uint64_t position = 0;
+  // Of a datagram: where it goes to, unless the length is 0, and its neighbours in flight.
+  sockaddr_in6 peer = {};
+  socklen_t peer_length = 0;
+  Operation* next = nullptr;
+  Operation* previous = nullptr;
 
   bool active() const { return state == OpState::kInFlight; }
   // `bytes` more have been moved.
@@ -63,6 +70,23 @@ struct Operation {
   }
 };
 
+// Operations in the order in which they were started.
+struct OperationList {
+  Operation* first = nullptr;
+  Operation* last = nullptr;
+
+  void Append(Operation& operation) {
+    operation.previous = last;
+    operation.next = nullptr;
+    (last == nullptr ? first : last->next) = &operation;
+    last = &operation;
+  }
+  void Remove(Operation& operation) {
+    (operation.previous == nullptr ? first : operation.previous->next) = operation.next;
+    (operation.next == nullptr ? last : operation.next->previous) = operation.previous;
+  }
+};
+
 struct Endpoint {
   int32_t id = 0;
   int fd = -1;
@@ -70,6 +94,7 @@ struct Endpoint {
   bool listening = false;
   // Its socket has other descriptors, which go on when this one is closed.
   bool shared = false;
+  bool datagram = false;
   // Close was asked for; operations are still ending. Its token.
   bool closing = false;
   int32_t close_token = 0;
@@ -78,7 +103,9 @@ struct Endpoint {
   // A send has met the connection's reset, and taken the error with it.
   bool reset_taken = false;
   Operation* operations[kKinds] = {};
-  uint8_t in_flight = 0;
+  // Datagrams that are being sent.
+  OperationList datagrams;
+  uint32_t in_flight = 0;
   // Receives that brought bytes.
   uint32_t receives = 0;
   // Path of a bound Unix socket, unlinked on close.
@@ -90,6 +117,7 @@ struct Endpoint {
   bool writable = false;
   bool read_to_end = false;  // a short read does not mean that the socket is empty
   bool listed = false;
+  bool sending = false;  // datagrams wait for Submit
 };
 
 // Endpoints never move. A freed place waits for others before it is used again, so that a stale id

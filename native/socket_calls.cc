@@ -188,7 +188,10 @@ int GetName(int fd, bool peer, SocketName* out) {
   auto* raw = reinterpret_cast<sockaddr*>(&address.storage);
   const int result =
       peer ? getpeername(fd, raw, &address.length) : getsockname(fd, raw, &address.length);
-  if (result == -1) return -errno;
+  return result == -1 ? -errno : FormatAddress(address, out);
+}
+
+int FormatAddress(const Address& address, SocketName* out) {
   out->family = address.storage.ss_family;
   if (out->family == AF_INET) {
     const auto* in = reinterpret_cast<const sockaddr_in*>(&address.storage);

@@ -51,6 +51,7 @@ int SetResetOnClose(int fd);
 // Whether a TCP connection is over (state TCP_CLOSE).
 bool IsTcpClosed(int fd);
 int GetName(int fd, bool peer, SocketName* out);
+int FormatAddress(const Address& address, SocketName* out);
 
 // How many bytes of at most IOV_MAX pieces the kernel took, or -errno; -EAGAIN when it has no room.
 // Never waits.

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "buffer_ring.h"
+#include "datagrams.h"
 #include "operation_backend.h"
 #include "socket_calls.h"
 #include "uring_setup.h"
@@ -62,6 +63,8 @@ class UringOperations final : public OperationBackend {
   void RunKernelWork();
   void Complete(const io_uring_cqe& cqe);
   void CompleteReceive(Operation& operation, int32_t result, const io_uring_cqe& cqe);
+  void CompleteDatagrams(Operation& operation, int32_t result, const io_uring_cqe& cqe);
+  int32_t TakeBuffer(int32_t result, const io_uring_cqe& cqe);
   void CompleteTransfer(Operation& operation, int32_t result);
   void CompleteAccept(Operation& operation, int32_t result, bool more);
   void End(Operation& operation, int32_t result);
@@ -172,6 +175,16 @@ void UringOperations::PrepareEntry(io_uring_sqe* sqe, Operation& operation) {
       io_uring_prep_recv_multishot(sqe, fd, nullptr, 0, 0);
       sqe->flags |= IOSQE_BUFFER_SELECT;
       sqe->buf_group = kGroup;
+      return;
+    case kReceiveDatagrams:
+      PrepareDatagramReceive(&operation.message);
+      io_uring_prep_recvmsg_multishot(sqe, fd, &operation.message, 0);
+      sqe->flags |= IOSQE_BUFFER_SELECT;
+      sqe->buf_group = kGroup;
+      return;
+    case kSendDatagram:
+      PrepareDatagram(operation);
+      io_uring_prep_sendmsg(sqe, fd, &operation.message, MSG_NOSIGNAL);
       return;
     case kReceiveInto: {
       const iovec& piece = operation.pieces[operation.first];
@@ -301,6 +314,11 @@ void UringOperations::Complete(const io_uring_cqe& cqe) {
   switch (operation->opcode) {
     case kReceive:
       return CompleteReceive(*operation, result, cqe);
+    case kReceiveDatagrams:
+      return CompleteDatagrams(*operation, result, cqe);
+    case kSendDatagram:
+      if (result > 0) counters_->bytes_sent += static_cast<uint32_t>(result);
+      return End(*operation, result);
     case kAccept:
       return CompleteAccept(*operation, result, more);
     case kReadFile:
@@ -317,15 +335,32 @@ void UringOperations::End(Operation& operation, int32_t result) {
   host_->Complete(operation, result, false, static_cast<int32_t>(operation.done));
 }
 
+// The buffer that the kernel has picked, or -1.
+int32_t UringOperations::TakeBuffer(int32_t result, const io_uring_cqe& cqe) {
+  if ((cqe.flags & IORING_CQE_F_BUFFER) == 0) return -1;
+  const auto index = static_cast<int32_t>(cqe.flags >> IORING_CQE_BUFFER_SHIFT);
+  --provided_;
+  if (result > 0) return index;
+  // Also without bytes a buffer may have been picked: it goes back.
+  Provide(index);
+  return -1;
+}
+
+void UringOperations::CompleteDatagrams(Operation& operation, int32_t result,
+                                        const io_uring_cqe& cqe) {
+  const int32_t index = TakeBuffer(result, cqe);
+  if (cqe.flags & IORING_CQE_F_MORE) return host_->Complete(operation, result, true, index);
+  --in_kernel_;
+  // An empty datagram ends the kernel's receive as an end of stream would, and so does a full
+  // completion queue. (Linux, io_recvmsg)
+  const bool goes_on = result > 0 && operation.active() && refused_ == 0 && HasRoom();
+  host_->Complete(operation, result, goes_on, index);
+  if (goes_on) Start(operation);
+}
+
 void UringOperations::CompleteReceive(Operation& operation, int32_t result,
                                       const io_uring_cqe& cqe) {
-  int32_t index = -1;
-  if (cqe.flags & IORING_CQE_F_BUFFER) {
-    index = static_cast<int32_t>(cqe.flags >> IORING_CQE_BUFFER_SHIFT);
-    --provided_;
-    // Also without bytes a buffer may have been picked: it goes back.
-    if (result <= 0) Provide(std::exchange(index, -1));
-  }
+  const int32_t index = TakeBuffer(result, cqe);
   const bool more = (cqe.flags & IORING_CQE_F_MORE) != 0;
   if (!more) --in_kernel_;
   if (result == 0 && EndIsReset(*operation.endpoint)) result = -ECONNRESET;

@@ -11,7 +11,8 @@
  *
  * ## Operations
  * An operation is named by a `token` that TypeScript chooses: a small positive integer, not used again before the operation's
- * last completion. On one endpoint at most one receive, one send, one accept and one connect are in flight.
+ * last completion. On one endpoint at most one receive, one send, one accept and one connect are in flight; of datagrams as
+ * many sends as one likes.
  *
  * ## Commands (TypeScript to native)
  * `commands` is an Int32Array. Word 0 is the number of commands queued; command i occupies COMMAND_WORDS words from
@@ -34,7 +35,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 
 /** Raised with every change of the layout or meaning of anything in this file; the addon reports its own. */
-export const CONTRACT_VERSION = 6
+export const CONTRACT_VERSION = 7
 
 export const COMMAND_HEADER_WORDS = 4
 export const COMMAND_WORDS = 8
@@ -89,6 +90,19 @@ export const Op = {
    * Completion: result bytes, 0 at its end, or -errno.
    */
   readFile: 12,
+  /**
+   * [receiveDatagrams, token, id]: receives until it ends, each datagram into a buffer of those provided, which begins as told
+   * at DATAGRAM_HEADER_BYTES. Completion: result > 0 bytes of buffer `extra`, its header included, which is the caller's again;
+   * -ENOBUFS no buffer was left; -errno. MORE: it goes on.
+   */
+  receiveDatagrams: 20,
+  /** [to, token, ...words of an address]: where the datagram of this token, whose command follows, goes to. No completion. */
+  to: 21,
+  /**
+   * [sendDatagram, token, id, buffer, offset, length]: sends its pieces and then this as one datagram, to where the socket is
+   * connected unless a `to` came before. With a length of 0 no buffer is named. Completion: result its bytes, or -errno.
+   */
+  sendDatagram: 22,
 } as const
 
 /** What NativeDriver.setOption sets. */
@@ -98,7 +112,25 @@ export const SocketOption = {
   keepAliveSeconds: 2,
   sendBufferBytes: 3,
   receiveBufferBytes: 4,
+  /** The rest is of datagram sockets. */
+  timeToLive: 20,
+  multicastTimeToLive: 21,
+  multicastLoopback: 22,
+  broadcast: 23,
 } as const
+
+/**
+ * A buffer with a datagram begins with the words [length of the sender's address, 0, bytes, flags of recvmsg(2)], then comes the
+ * sender's sockaddr, and at this offset are the bytes.
+ */
+export const DATAGRAM_HEADER_BYTES = 48
+
+/** Where in it the flags and the sender's sockaddr are. */
+export const DATAGRAM_FLAGS_OFFSET = 12
+export const DATAGRAM_NAME_OFFSET = 16
+
+/** Words of an address: four bytes of the sockaddr, one of IPv4 or four of IPv6, the scope of IPv6. */
+export const ADDRESS_WORDS = 6
 
 /** Completion flag: the operation stays in flight; further completions follow. */
 export const FLAG_MORE = 1
@@ -157,7 +189,36 @@ export interface Probe {
   >
 }
 
-export interface NativeDriver {
+/** Of datagram sockets. */
+export interface NativeDatagrams {
+  /** socket(2), close-on-exec. `family` is inet or inet6. An id or -errno. */
+  openDatagram(family: number): number
+  /** bind(2). flags: 1 = IPV6_V6ONLY, 2 = SO_REUSEPORT, 4 = SO_REUSEADDR. 0 or -errno. */
+  bindDatagram(id: number, address: string, port: number, flags: number): number
+  /** connect(2), which does not wait. '' ends it. 0 or -errno. */
+  connectDatagram(id: number, address: string, port: number): number
+  /**
+   * Sends one datagram within the call, to where `words` say or to where the socket is connected. Its bytes, or -errno (-EAGAIN:
+   * the kernel has no room now).
+   */
+  sendDatagramNow(
+    id: number,
+    buffer: number,
+    offset: number,
+    length: number,
+    words: Int32Array | null,
+  ): number
+  /** Joins (1) or leaves (0) a group, on the interface with that address; '': the kernel's choice. 0 or -errno. */
+  membership(id: number, group: string, networkInterface: string, join: number): number
+  /** The interface that multicasts leave by. 0 or -errno. */
+  multicastInterface(id: number, networkInterface: string): number
+  /** Fills the words of an address. 0 or -errno. */
+  parseAddress(family: number, address: string, port: number, words: Int32Array): number
+  /** The opposite. 0 or -errno. */
+  formatAddress(words: Int32Array, out: Partial<SocketName>): number
+}
+
+export interface NativeDriver extends NativeDatagrams {
   readonly commands: ArrayBuffer
   readonly completions: ArrayBuffer
   /** Takes the queued commands now and enters the kernel once if need be. Never blocks, never calls back. */

@@ -29,6 +29,8 @@ export interface BlockSource {
 export class Block {
   readonly index: number
   readonly size: number
+  /** Where the bytes of its lease begin: a received datagram has a header before them. */
+  start = 0
   /** Whose leases it is used for. */
   source: BlockSource | undefined
   /** See lease.ts: the object whose collection says that a lease was dropped. The lease has it while there is one. */

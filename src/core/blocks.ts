@@ -15,8 +15,8 @@ const keptMax = 256
 /** Bytes of these. */
 const keptBytesMax = 8 << 20
 
-/** Of a receive. As much as libuv reads at a time. */
-const receiveBytes = 65536
+/** Of a receive. As much as libuv reads at a time, and room for the longest datagram with its header. */
+const receiveBytes = 65536 + 64
 
 /** Buffers that are provided at first. */
 const providedFirst = 16

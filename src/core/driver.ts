@@ -84,6 +84,11 @@ export class Driver {
     return this.native.open(Family[family])
   }
 
+  /** Opens a datagram socket. Its endpoint id, or -errno. */
+  openDatagram(family: 'inet' | 'inet6'): number {
+    return this.native.openDatagram(Family[family])
+  }
+
   /** A token for an operation whose completions go to `completer`. It is free again after the last one. */
   begin(completer: Completer): number {
     const token = this.#freeTokens.pop() ?? this.#operations.length

@@ -9,6 +9,7 @@
  */
 import type { NativeDriver } from './binding'
 import type { Block, BlockSource } from './block'
+import { copyOf } from './copy'
 import { UringError, invalidArgument, outOfRange } from './errors'
 
 export type LeaseState = 'owned' | 'inFlight' | 'released'
@@ -58,7 +59,7 @@ export class Lease {
 
   /** Bytes it can hold. */
   get capacity(): number {
-    return this.#block.size
+    return this.#block.size - this.#block.start
   }
 
   /** Bytes that count: what was received, or what is to be sent. At most `capacity`. */
@@ -78,7 +79,16 @@ export class Lease {
   get bytes(): Buffer {
     this.#require('owned')
     if (this.#block.isTransferred) throw transferred()
-    return this.#block.show().subarray(0, this.#length)
+    const { start } = this.#block
+    return this.#block.show().subarray(start, start + this.#length)
+  }
+
+  /** A copy of the bytes, with memory of its own. Of few bytes it costs less than to look at `bytes`, which moves the memory. */
+  copy(): Buffer {
+    this.#require('owned')
+    if (this.#block.isTransferred) throw transferred()
+    const { start } = this.#block
+    return copyOf(this.#block.bytes.subarray(start, start + this.#length))
   }
 
   /**

@@ -73,6 +73,8 @@ export class Receiving implements ChannelHandler, BlockSource {
     const { channel } = this
     const length = lease.capacity
     const block = lease.lend(channel.driver.native)
+    // What it holds is written over.
+    block.start = 0
     // What is here already comes first.
     this.#giveBackReady()
     channel.readStop()

@@ -227,7 +227,14 @@ export class SendSide implements Completer {
 
   #queue(opcode: number, { block, taken, length }: Send): void {
     this.#waitingBytes -= length - taken
-    this.#driver.queue(opcode, this.#token, this.#id, block!.index, taken, length - taken)
+    this.#driver.queue(
+      opcode,
+      this.#token,
+      this.#id,
+      block!.index,
+      block!.start + taken,
+      length - taken,
+    )
   }
 
   /** See Channel.cancelSend. */
@@ -275,7 +282,8 @@ export class SendSide implements Completer {
     while (this.#waiting.length > 0) {
       const send = this.#waiting[0]!
       if (send.block !== null) {
-        const bytes = send.block.bytes.subarray(send.taken, send.length)
+        const { start } = send.block
+        const bytes = send.block.bytes.subarray(start + send.taken, start + send.length)
         const taken = this.#driver.native.offer(this.#id, bytes)
         if (taken <= 0) return
         send.taken += taken
