@@ -70,8 +70,8 @@ enum Feature : uint32_t {
   kSendZeroCopy = 1u << 7,
 };
 inline constexpr const char* kFeatureNames[] = {
-    "coopTaskrun", "singleIssuer",       "deferTaskrun", "multishotAccept", "multishotReceive",
-    "bufferRing",  "syncCancel",   "sendZeroCopy",
+    "coopTaskrun",      "singleIssuer", "deferTaskrun", "multishotAccept",
+    "multishotReceive", "bufferRing",   "syncCancel",   "sendZeroCopy",
 };
 
 // A broken invariant of ours. Going on could let the kernel write into memory that is no longer

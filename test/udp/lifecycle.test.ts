@@ -333,7 +333,7 @@ describe.each(drivers)('%s', (name) => {
         `copy ${i}`,
       ])
     }
-  })
+  }, 60_000)
 
   test('a socket that nobody holds is closed when it is collected', async () => {
     const open = async (): Promise<void> => {
