@@ -72,7 +72,8 @@ Stream* StreamEngine::FindStreamById(int32_t id) {
 
 int32_t StreamEngine::Attach(int32_t fd, bool is_unix) {
   if (closed()) return -EBADF;
-  uv_stream_t* handle = FindStream(loop(), fd);
+  // Lifetime: the handle of a stream that is not detached is open.
+  uv_stream_t* handle = FindStream(loop(), fd, latest_ == nullptr ? nullptr : latest_->handle);
   if (handle == nullptr) return -ENOENT;
   const std::lock_guard<std::mutex> lock(batch_.mutex());
   uint32_t index;
@@ -93,6 +94,7 @@ int32_t StreamEngine::Attach(int32_t fd, bool is_unix) {
   stream.fd = fd;
   stream.handle = handle;
   stream.is_unix = is_unix;
+  latest_ = &stream;
   ++live_;
   return stream.id;
 }

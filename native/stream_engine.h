@@ -102,6 +102,8 @@ class StreamEngine final : public LoopEngine, public StreamHost {
   std::vector<uint32_t> generations_;
   std::deque<uint32_t> free_;
   uint32_t live_ = 0;
+  // The one that was attached last.
+  const Stream* latest_ = nullptr;
 
   std::shared_ptr<Region> pieces_region_;
   int32_t* pieces_ = nullptr;

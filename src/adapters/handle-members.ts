@@ -32,8 +32,8 @@ export function takeAllSockets(): void {
 /** The handle of a connection that a taken server has accepted. */
 export function graftAccepted(handle: object): void {
   if (stock === undefined) return
-  if (handle instanceof TCP) graft(stock, tcp!, handle, false, true)
-  else if (handle instanceof Pipe) graft(stock, pipe!, handle, true, true)
+  if (handle instanceof TCP) graft(stock, tcp!, handle, false, true).attach()
+  else if (handle instanceof Pipe) graft(stock, pipe!, handle, true, true).attach()
 }
 
 function graft(
@@ -42,10 +42,10 @@ function graft(
   handle: NodeHandle,
   isUnix: boolean,
   isAccepted: boolean,
-): void {
-  Object.defineProperty(handle, key, {
-    value: new Graft(given, natives, handle, isUnix, isAccepted),
-  })
+): Graft {
+  const value = new Graft(given, natives, handle, isUnix, isAccepted)
+  Object.defineProperty(handle, key, { value })
+  return value
 }
 
 function install(given: Stock, handleClass: HandleClass, natives: Natives, isUnix: boolean): void {
@@ -56,7 +56,9 @@ function install(given: Stock, handleClass: HandleClass, natives: Natives, isUni
       if (isTaken && (this as Grafted)[isNative] !== true && graftOf(this) === undefined) {
         graft(given, natives, this, isUnix, false)
       }
-      return connect.apply(this, args)
+      const status = connect.apply(this, args)
+      graftOf(this)?.attach()
+      return status
     }
   const members: Record<string, unknown> = {
     readStart(this: NodeHandle) {
