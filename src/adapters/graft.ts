@@ -357,7 +357,10 @@ export class Graft implements StreamReader {
   #becomeBulk(): void {
     this.#becomesBulk = true
     this.#disarm()
-    if (this.#held.length > 0) this.#engine.native.wake(this.id)
+    const end = this.#held.at(-1)
+    // Before libuv meets it by a write that is blocked.
+    if (typeof end === 'number' && end < 0) process.nextTick(() => this.#deliverHeld())
+    else if (this.#held.length > 0) this.#engine.native.wake(this.id)
     else if (this.#isReading) this.#toBulk()
   }
 
@@ -496,6 +499,7 @@ export class Graft implements StreamReader {
       'buffer' as never,
       callback,
     )
+    this.afterWrite()
     return true
   }
 
