@@ -194,6 +194,8 @@ export class Graft implements StreamReader {
     const wasEngines = this.#route === 'engine'
     this.#route = 'closed'
     this.#updateAlive()
+    // net.js has taken them; a handle that is closed has none.
+    this.bytesRead = this.bytesWritten = 0
     if (this.id === 0) return
     const { native } = this.#engine
     if (wasEngines && (this.#isArmed || this.#held.length > 0)) {

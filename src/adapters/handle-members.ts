@@ -96,6 +96,13 @@ function install(given: Stock, handleClass: HandleClass, natives: Natives, isUni
     connect: connectBy(natives.connect),
   }
   if (natives.connect6 !== undefined) members['connect6'] = connectBy(natives.connect6)
+  // Who writes by the handle himself writes behind what is gathered.
+  for (const [name, write] of Object.entries(natives.writes)) {
+    members[name] = function (this: NodeHandle, ...args: unknown[]) {
+      graftOf(this)?.flush()
+      return write.apply(this, args)
+    }
+  }
   const { reset } = natives
   if (reset !== undefined) {
     members['reset'] = function (this: NodeHandle, callback?: () => void) {
@@ -151,7 +158,8 @@ function install(given: Stock, handleClass: HandleClass, natives: Natives, isUni
   }
   const prototype = handleClass.prototype as object
   for (const [name, value] of Object.entries(members)) {
-    Object.defineProperty(value as object, 'name', { value: name })
+    const { length } = Reflect.get(prototype, name) as { length: number }
+    Object.defineProperties(value as object, { name: { value: name }, length: { value: length } })
     Object.defineProperty(prototype, name, {
       value,
       writable: true,
@@ -160,8 +168,18 @@ function install(given: Stock, handleClass: HandleClass, natives: Natives, isUni
     })
   }
   for (const [name, accessor] of Object.entries(accessors)) {
-    Object.defineProperty(prototype, name, { ...accessor, configurable: true, enumerable: true })
+    const enumerable = isEnumerable(prototype, name)
+    Object.defineProperty(prototype, name, { ...accessor, configurable: true, enumerable })
   }
+}
+
+/** Whether a property, its own or inherited, is enumerable. */
+function isEnumerable(object: object, name: string): boolean {
+  for (let at: object | null = object; at; at = Object.getPrototypeOf(at) as object | null) {
+    const own = Object.getOwnPropertyDescriptor(at, name)
+    if (own !== undefined) return own.enumerable === true
+  }
+  return true
 }
 
 let isInstalled = false
