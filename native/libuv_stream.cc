@@ -34,18 +34,25 @@ uv_handle_t* HandleOf(Link* link) {
                                         offsetof(uv_handle_t, handle_queue));
 }
 
+bool IsStream(const uv_handle_t* handle, int fd) {
+  const uv_handle_type type = uv_handle_get_type(handle);
+  uv_os_fd_t has;
+  // uv_fileno refuses a closing handle.
+  return (type == UV_TCP || type == UV_NAMED_PIPE) && uv_fileno(handle, &has) == 0 && has == fd;
+}
+
 }  // namespace
 
-uv_stream_t* FindStream(uv_loop_t* loop, int fd) {
+uv_stream_t* FindStream(uv_loop_t* loop, int fd, uv_stream_t* near) {
   if (fd < 0) return nullptr;
   Link* head = LinkOf(&loop->handle_queue);
+  Link* newer =
+      near == nullptr ? head : LinkOf(&reinterpret_cast<uv_handle_t*>(near)->handle_queue)->next;
   for (Link* link = head->prev; link != head; link = link->prev) {
-    uv_handle_t* handle = HandleOf(link);
-    const uv_handle_type type = uv_handle_get_type(handle);
-    uv_os_fd_t has;
-    // uv_fileno refuses a closing handle.
-    if ((type == UV_TCP || type == UV_NAMED_PIPE) && uv_fileno(handle, &has) == 0 && has == fd)
-      return reinterpret_cast<uv_stream_t*>(handle);
+    if (IsStream(HandleOf(link), fd)) return reinterpret_cast<uv_stream_t*>(HandleOf(link));
+    if (newer == head) continue;
+    if (IsStream(HandleOf(newer), fd)) return reinterpret_cast<uv_stream_t*>(HandleOf(newer));
+    newer = newer->next;
   }
   return nullptr;
 }

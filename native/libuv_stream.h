@@ -16,8 +16,9 @@ namespace uring_net {
 const char* ProveLibuv();
 
 // The TCP or pipe stream with this descriptor that is not closing, or null. Handles are looked at
-// from the newest back, so it is cheap right after accept and connect.
-uv_stream_t* FindStream(uv_loop_t* loop, int fd);
+// from the newest back, and from the one behind `near`, an open stream, on: so it is cheap right
+// after accept, and for many that are connected in the order in which they were made.
+uv_stream_t* FindStream(uv_loop_t* loop, int fd, uv_stream_t* near = nullptr);
 
 bool HasQueuedWrites(const uv_stream_t* stream);
 

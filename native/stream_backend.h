@@ -45,6 +45,8 @@ struct Stream {
   uint32_t place = 0;
   // libuv may still have bytes of ours in its queue: nothing may be sent past it.
   bool has_rest = false;
+  // How a send failed that had been told as done, or 0.
+  int32_t failed = 0;
   // Its place among the ops of the flush under way.
   uint32_t op = 0;
 };

@@ -72,7 +72,8 @@ Stream* StreamEngine::FindStreamById(int32_t id) {
 
 int32_t StreamEngine::Attach(int32_t fd, bool is_unix) {
   if (closed()) return -EBADF;
-  uv_stream_t* handle = FindStream(loop(), fd);
+  // Lifetime: the handle of a stream that is not detached is open.
+  uv_stream_t* handle = FindStream(loop(), fd, latest_ == nullptr ? nullptr : latest_->handle);
   if (handle == nullptr) return -ENOENT;
   const std::lock_guard<std::mutex> lock(batch_.mutex());
   uint32_t index;
@@ -93,6 +94,7 @@ int32_t StreamEngine::Attach(int32_t fd, bool is_unix) {
   stream.fd = fd;
   stream.handle = handle;
   stream.is_unix = is_unix;
+  latest_ = &stream;
   ++live_;
   return stream.id;
 }
@@ -323,6 +325,16 @@ void StreamEngine::Finish(const SendOp& op) {
                 op.pieces[i].iov_len - from);
   }
   ++counters_.rests;
+  // Asked again, the kernel says why, if it is because of an error.
+  const iovec left = {rest.data(), rest.size()};
+  const ssize_t more =
+      HasQueuedWrites(stream.handle) ? -EAGAIN : SendPieces(stream.fd, Pieces(&left, 1));
+  if (more < 0 && more != -EAGAIN) return FailSend(stream, static_cast<int32_t>(more));
+  if (more > 0) {
+    counters_.bytes_sent += static_cast<size_t>(more);
+    rest.erase(0, static_cast<size_t>(more));
+  }
+  if (rest.empty()) return;
   {
     const std::lock_guard<std::mutex> lock(batch_.mutex());
     stream.has_rest = true;
@@ -333,7 +345,19 @@ void StreamEngine::Finish(const SendOp& op) {
 }
 
 void StreamEngine::FailSend(Stream& stream, int32_t error) {
-  failed_.push_back({stream.id, error, kSendFailed});
+  if (stream.failed == 0) stream.failed = error == -EPIPE ? WhyBroken(stream) : error;
+  failed_.push_back({stream.id, stream.failed, kSendFailed});
+}
+
+// The kernel tells of a reset once, whoever asks first, and says EPIPE from then on. Where that was
+// a receive or a send of ours, the program has not heard of it yet.
+int32_t StreamEngine::WhyBroken(const Stream& stream) {
+  if (stream.failed != 0) return stream.failed;
+  backend_->Reap();
+  if (stream.late_end > 1) return 1 - stream.late_end;
+  // The error is behind all that came before it.
+  const int32_t last = stream.last_waiting == 0 ? 0 : Waiting(stream.last_waiting).result;
+  return last < 0 && last != -ENOBUFS ? last : -EPIPE;
 }
 
 int32_t StreamEngine::Send(int32_t id, int32_t offset, int32_t length) {
@@ -346,6 +370,7 @@ int32_t StreamEngine::Send(int32_t id, int32_t offset, int32_t length) {
   if (HasQueuedWrites(stream->handle)) return -EAGAIN;
   const iovec piece = {batch_.bytes()->data() + offset, static_cast<size_t>(length)};
   const ssize_t taken = SendPieces(stream->fd, Pieces(&piece, 1));
+  if (taken == -EPIPE) return WhyBroken(*stream);
   if (taken > 0) counters_.bytes_sent += static_cast<size_t>(taken);
   return static_cast<int32_t>(taken);
 }

@@ -88,6 +88,7 @@ class StreamEngine final : public LoopEngine, public StreamHost {
   bool HasWork() const;
   void Finish(const SendOp& op);
   void FailSend(Stream& stream, int32_t error);
+  int32_t WhyBroken(const Stream& stream);
   int32_t TakeWaiting(Stream& stream, std::string* bytes);
   Piece& Waiting(uint64_t number) { return waiting_[number - taken_ - 1]; }
   int32_t* PieceWords(uint32_t place) { return pieces_ + kHeaderWords + place * kPieceWords; }
@@ -102,6 +103,8 @@ class StreamEngine final : public LoopEngine, public StreamHost {
   std::vector<uint32_t> generations_;
   std::deque<uint32_t> free_;
   uint32_t live_ = 0;
+  // The one that was attached last.
+  const Stream* latest_ = nullptr;
 
   std::shared_ptr<Region> pieces_region_;
   int32_t* pieces_ = nullptr;

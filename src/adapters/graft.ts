@@ -105,8 +105,11 @@ export class Graft implements StreamReader {
     return (this.#handle as unknown as Record<symbol, SocketInternals>)[this.#stock.owner]!
   }
 
-  /** Makes the stream known to the engine. False: it is left to libuv. */
-  #attach(): boolean {
+  /**
+   * Makes the stream known to the engine. False: it is left to libuv. Best when the handle is new: it is looked for from the
+   * newest on.
+   */
+  attach(): boolean {
     if (this.id !== 0) return true
     if (this.#route === 'closed') return false
     const id = this.#engine.native.attach(
@@ -125,7 +128,7 @@ export class Graft implements StreamReader {
     this.#isReading = true
     if (this.#route !== 'engine') return this.#natives.readStart.call(this.#handle)
     const isOther = (this.#owner()[this.#stock.userBuffer] ?? null) !== null
-    if (isOther || !this.#attach()) return this.#giveToLibuv('native')
+    if (isOther || !this.attach()) return this.#giveToLibuv('native')
     if (this.#held.length > 0) this.#engine.native.wake(this.id)
     else if (this.#becomesBulk) return this.#toBulk()
     else if (!this.#arm()) return this.#giveToLibuv('native')
@@ -191,6 +194,8 @@ export class Graft implements StreamReader {
     const wasEngines = this.#route === 'engine'
     this.#route = 'closed'
     this.#updateAlive()
+    // net.js has taken them; a handle that is closed has none.
+    this.bytesRead = this.bytesWritten = 0
     if (this.id === 0) return
     const { native } = this.#engine
     if (wasEngines && (this.#isArmed || this.#held.length > 0)) {
@@ -354,7 +359,10 @@ export class Graft implements StreamReader {
   #becomeBulk(): void {
     this.#becomesBulk = true
     this.#disarm()
-    if (this.#held.length > 0) this.#engine.native.wake(this.id)
+    const end = this.#held.at(-1)
+    // Before libuv meets it by a write that is blocked.
+    if (typeof end === 'number' && end < 0) process.nextTick(() => this.#deliverHeld())
+    else if (this.#held.length > 0) this.#engine.native.wake(this.id)
     else if (this.#isReading) this.#toBulk()
   }
 
@@ -421,7 +429,7 @@ export class Graft implements StreamReader {
     base: WriteGeneric,
   ): boolean {
     const engine = this.#engine
-    if (this.#route === 'native' || !this.#attach()) {
+    if (this.#route === 'native' || !this.attach()) {
       this.flush()
       return false
     }
@@ -493,6 +501,7 @@ export class Graft implements StreamReader {
       'buffer' as never,
       callback,
     )
+    this.afterWrite()
     return true
   }
 

@@ -32,8 +32,8 @@ export function takeAllSockets(): void {
 /** The handle of a connection that a taken server has accepted. */
 export function graftAccepted(handle: object): void {
   if (stock === undefined) return
-  if (handle instanceof TCP) graft(stock, tcp!, handle, false, true)
-  else if (handle instanceof Pipe) graft(stock, pipe!, handle, true, true)
+  if (handle instanceof TCP) graft(stock, tcp!, handle, false, true).attach()
+  else if (handle instanceof Pipe) graft(stock, pipe!, handle, true, true).attach()
 }
 
 function graft(
@@ -42,10 +42,10 @@ function graft(
   handle: NodeHandle,
   isUnix: boolean,
   isAccepted: boolean,
-): void {
-  Object.defineProperty(handle, key, {
-    value: new Graft(given, natives, handle, isUnix, isAccepted),
-  })
+): Graft {
+  const value = new Graft(given, natives, handle, isUnix, isAccepted)
+  Object.defineProperty(handle, key, { value })
+  return value
 }
 
 function install(given: Stock, handleClass: HandleClass, natives: Natives, isUnix: boolean): void {
@@ -56,7 +56,9 @@ function install(given: Stock, handleClass: HandleClass, natives: Natives, isUni
       if (isTaken && (this as Grafted)[isNative] !== true && graftOf(this) === undefined) {
         graft(given, natives, this, isUnix, false)
       }
-      return connect.apply(this, args)
+      const status = connect.apply(this, args)
+      graftOf(this)?.attach()
+      return status
     }
   const members: Record<string, unknown> = {
     readStart(this: NodeHandle) {
@@ -94,6 +96,13 @@ function install(given: Stock, handleClass: HandleClass, natives: Natives, isUni
     connect: connectBy(natives.connect),
   }
   if (natives.connect6 !== undefined) members['connect6'] = connectBy(natives.connect6)
+  // Who writes by the handle himself writes behind what is gathered.
+  for (const [name, write] of Object.entries(natives.writes)) {
+    members[name] = function (this: NodeHandle, ...args: unknown[]) {
+      graftOf(this)?.flush()
+      return write.apply(this, args)
+    }
+  }
   const { reset } = natives
   if (reset !== undefined) {
     members['reset'] = function (this: NodeHandle, callback?: () => void) {
@@ -149,7 +158,8 @@ function install(given: Stock, handleClass: HandleClass, natives: Natives, isUni
   }
   const prototype = handleClass.prototype as object
   for (const [name, value] of Object.entries(members)) {
-    Object.defineProperty(value as object, 'name', { value: name })
+    const { length } = Reflect.get(prototype, name) as { length: number }
+    Object.defineProperties(value as object, { name: { value: name }, length: { value: length } })
     Object.defineProperty(prototype, name, {
       value,
       writable: true,
@@ -158,8 +168,18 @@ function install(given: Stock, handleClass: HandleClass, natives: Natives, isUni
     })
   }
   for (const [name, accessor] of Object.entries(accessors)) {
-    Object.defineProperty(prototype, name, { ...accessor, configurable: true, enumerable: true })
+    const enumerable = isEnumerable(prototype, name)
+    Object.defineProperty(prototype, name, { ...accessor, configurable: true, enumerable })
   }
+}
+
+/** Whether a property, its own or inherited, is enumerable. */
+function isEnumerable(object: object, name: string): boolean {
+  for (let at: object | null = object; at; at = Object.getPrototypeOf(at) as object | null) {
+    const own = Object.getOwnPropertyDescriptor(at, name)
+    if (own !== undefined) return own.enumerable === true
+  }
+  return true
 }
 
 let isInstalled = false

@@ -21,7 +21,15 @@ interface Found {
   pipe: Natives
 }
 
+/** Whether Node refuses all sockets, for want of --allow-net (Node 25 and later). Leave can be given up, and not got back. */
+function isRefused(): boolean {
+  const { permission } = process as unknown as { permission?: { has(scope: string): boolean } }
+  const isKnown = process.allowedNodeEnvironmentFlags.has('--allow-net')
+  return permission !== undefined && isKnown && !permission.has('net')
+}
+
 function find(): Found | Error | undefined {
+  if (isRefused()) return undefined
   try {
     const { TCP, Pipe, onStreamRead, owner, userBuffer } = findHandles()
     findContextNames(TCP)

@@ -15,6 +15,8 @@ export interface Natives {
   asyncReset(this: NodeHandle, ...args: unknown[]): void
   connect(this: NodeHandle, ...args: unknown[]): number
   connect6?(this: NodeHandle, ...args: unknown[]): number
+  /** All that writes, by name. */
+  writes: Record<string, (this: NodeHandle, ...args: unknown[]) => unknown>
   getIsStreamBase(this: NodeHandle): unknown
   getOnread(this: NodeHandle): unknown
   setOnread(this: NodeHandle, onread: unknown): void
@@ -36,10 +38,19 @@ const methods = [
   'connect',
 ] as const
 
+const writes = [
+  'writeBuffer',
+  'writev',
+  'writeUtf8String',
+  'writeAsciiString',
+  'writeLatin1String',
+  'writeUcs2String',
+] as const
+
 /** To be called before anything is replaced. Throws when this Node lacks something. */
 export function captureNatives(handleClass: HandleClass): Natives {
   const prototype = handleClass.prototype as Record<string, unknown>
-  for (const name of methods) {
+  for (const name of [...methods, ...writes]) {
     if (typeof prototype[name] !== 'function') {
       throw new Error(`Node ${process.version} has handles without ${name}()`)
     }
@@ -54,6 +65,7 @@ export function captureNatives(handleClass: HandleClass): Natives {
     ...(Object.fromEntries(
       [...methods, 'reset', 'connect6'].map((name) => [name, prototype[name]]),
     ) as unknown as Natives),
+    writes: Object.fromEntries(writes.map((name) => [name, prototype[name]])) as Natives['writes'],
     getIsStreamBase() {
       return askedBefore === undefined ? true : askedBefore.call(this)
     },

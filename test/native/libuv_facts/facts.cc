@@ -109,6 +109,12 @@ const char* Finds() {
     EXPECT(FindStream(&loop, pairs[i][0]) == (i % 3 == 0 ? nullptr : stream(tcp[i])));
     EXPECT(FindStream(&loop, pairs[i][1]) == stream(pipes[i]));
   }
+  // Wherever the search begins.
+  for (int i = 0; i < kCount; ++i) {
+    for (int near : {0, i, (i + 1) % kCount, kCount - 1}) {
+      EXPECT(FindStream(&loop, pairs[i][1], stream(pipes[near])) == stream(pipes[i]));
+    }
+  }
   EXPECT(FindStream(&loop, -1) == nullptr);
   for (int i = 0; i < kCount; ++i) {
     if (i % 3 != 0) Close(&loop, stream(tcp[i]));
