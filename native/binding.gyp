@@ -40,7 +40,8 @@
       'ldflags': ['-Wl,--exclude-libs,ALL'],
       'conditions': [
         ['sanitize==1', {
-          'cflags': ['-fsanitize=address,undefined', '-fno-sanitize-recover=undefined', '-fno-omit-frame-pointer', '-g', '-O1'],
+          # Not vptr: it needs a pipe to look at an object, and takes it for a broken one where a test has used up all descriptors.
+          'cflags': ['-fsanitize=address,undefined', '-fno-sanitize=vptr', '-fno-sanitize-recover=undefined', '-fno-omit-frame-pointer', '-g', '-O1'],
           'cflags_cc!': ['-fno-rtti'],
           'ldflags': ['-fsanitize=address,undefined'],
           'defines': ['URING_NET_SANITIZE'],

@@ -109,6 +109,7 @@ describe.each(['node', 'uring'] as const)('trial on %s', (target) => {
         }
         expect(trial.serverBusy).toBeGreaterThanOrEqual(0)
       },
+      60_000,
     )
   }
 })
