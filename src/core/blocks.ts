@@ -119,7 +119,7 @@ export class Blocks {
   releaseReceived(block: Block): void {
     if (this.#provided < this.#wanted) {
       this.#provide(block)
-    } else if (this.#unusedReceive.length < keptMax) {
+    } else if (this.#unusedReceive.length < this.#providedMax) {
       this.#unusedReceive.push(block)
     } else {
       this.#receive[block.index] = undefined
