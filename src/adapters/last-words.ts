@@ -14,7 +14,8 @@ export function flushBeforeTheEnd(engine: StreamEngine): void {
   for (const name of names) {
     const base = members[name]
     const own = Object.getOwnPropertyDescriptor(process, name)
-    if (base === undefined || own === undefined) continue
+    // What is disabled in a worker ends nothing.
+    if (base === undefined || own === undefined || 'disabled' in base) continue
     const value = {
       [name](this: unknown, ...args: unknown[]) {
         engine.flushAll()
