@@ -61,7 +61,7 @@ export class Connection {
    * ERR_URING_RECEIVE_PENDING. While 16 leases of this connection exist it waits for one to come back.
    *
    * With `into` the bytes are put into that lease, which is the kernel's until then; with `minimum` it waits for so many, or for
-   * the end of the stream (recv(2), MSG_WAITALL). When it is cancelled, what had come is the next receive's.
+   * the end of the stream. When it is cancelled, what had come is the next receive's.
    */
   receive(options: ReceiveOptions = noOptions): Promise<Lease | null> {
     try {
@@ -70,7 +70,7 @@ export class Connection {
       const { into, minimum = 1 } = options
       if (into !== undefined) requireRoom(into, minimum)
       this.#requireNoReceiver()
-      if (into !== undefined) return this.#receiving.into(into, minimum, options)
+      if (into !== undefined) return this.#receiving.into(into, minimum, options, this)
       return this.#receiving.next(options, this)
     } catch (error) {
       return Promise.reject(error as Error)
@@ -104,8 +104,8 @@ export class Connection {
    * Sends all of a lease's bytes without copying them, or a copy of the bytes of any ArrayBufferView. Throws
    * ERR_INVALID_ARG_TYPE for anything else. Never rejects for what the network does: the completion carries the error, how
    * many bytes were taken, and the buffer in either case. Sends leave in the order of the calls. A lease is unusable until
-   * then. Several, in an array, are sent as one, by one operation as far as it can take them. A send that is cancelled before the kernel has taken a byte of it is left out, and later ones are sent; after one
-   * that was cut short nothing is.
+   * then. Several, in an array, are sent as one, by one operation as far as it can take them. A send that is cancelled before
+   * the kernel has taken a byte of it is left out, and later ones are sent; after one that was cut short nothing is.
    */
   send<Bytes extends Sendable | readonly Sendable[]>(
     bytes: Bytes,

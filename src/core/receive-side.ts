@@ -258,7 +258,8 @@ export class ReceiveSide implements Completer {
     this.#receive = { state: 'starved' }
     this.#driver.blocks.whenProvided(() => {
       this.#receive = none
-      this.#armIfWanted()
+      if (this.#into !== null) this.#advanceInto(this.#into)
+      else this.#armIfWanted()
     })
   }
 

@@ -34,7 +34,8 @@ export class Receiving implements ChannelHandler, BlockSource {
   #ready: Lease[] = []
   /** Leases that exist. */
   #leases = 0
-  #isReceivingInto = false
+  /** The connection that somebody waits on for bytes in memory of their own: it is not collected meanwhile. */
+  #receivingFor: object | null = null
   #end: End = { state: 'none' }
 
   constructor(driver: Driver, id: number) {
@@ -43,7 +44,7 @@ export class Receiving implements ChannelHandler, BlockSource {
 
   /** Whether somebody waits for bytes. */
   get isWaitedFor(): boolean {
-    return this.#receiver !== null || this.#isReceivingInto
+    return this.#receiver !== null || this.#receivingFor !== null
   }
 
   /** Whether bytes were received that nobody has taken. */
@@ -67,9 +68,14 @@ export class Receiving implements ChannelHandler, BlockSource {
 
   /**
    * Receives into a lease, at least `minimum` bytes unless the stream ends before. The lease with their number as its length,
-   * or null at the end. One at a time.
+   * or null at the end, for somebody who holds `connection`. One at a time.
    */
-  into(lease: Lease, minimum: number, options: Cancellable): Promise<Lease | null> {
+  into(
+    lease: Lease,
+    minimum: number,
+    options: Cancellable,
+    connection: object,
+  ): Promise<Lease | null> {
     const { channel } = this
     const length = lease.capacity
     const block = lease.lend(channel.driver.native)
@@ -78,7 +84,7 @@ export class Receiving implements ChannelHandler, BlockSource {
     // What is here already comes first.
     this.#giveBackReady()
     channel.readStop()
-    this.#isReceivingInto = true
+    this.#receivingFor = connection
     return new Promise((resolve, reject) => {
       let reason: Error | undefined
       const unwatch = watch(options, 'read', (cancelledBy) => {
@@ -87,7 +93,7 @@ export class Receiving implements ChannelHandler, BlockSource {
       })
       channel.receiveInto(block, length, minimum, (status, bytes) => {
         unwatch()
-        this.#isReceivingInto = false
+        this.#receivingFor = null
         lease.giveBack(status === 0 ? bytes : 0)
         if (status === 0) resolve(bytes > 0 ? lease : null)
         else if (status === Errno.ECANCELED) reject(reason ?? this.#error)

@@ -1,4 +1,5 @@
 /** The receive side of a channel: order, pauses, termination, buffers, and whose memory is whose (R1, R2). */
+import { Op } from '../../src/core/binding'
 import type { Block } from '../../src/core/block'
 import { Channel } from '../../src/core/channel'
 import { errno } from './scripted-kernel'
@@ -319,6 +320,28 @@ describe('buffers', () => {
     expect(kernel.taken()).toEqual([])
     channel.readStart()
     expect(kernel.taken()).toEqual(['receive'])
+  })
+
+  test('where memory has run out a receive into memory of the caller waits for a block no longer than others', () => {
+    const { kernel, channel, id, driver } = fixture
+    let provided = (): void => {}
+    jest.spyOn(driver.blocks, 'whenProvided').mockImplementation((callback) => {
+      provided = callback
+    })
+    channel.readStart()
+    kernel.deliver(kernel.receiveEnded(id, ENOBUFS))
+    channel.readStop()
+    let advance = (): void => {}
+    jest.spyOn(driver, 'defer').mockImplementation((callback) => {
+      advance = callback
+    })
+    channel.receiveInto(driver.blocks.acquire(4096), 4096, 1, () => {})
+    advance()
+    // The scripted kernel has no receive into memory: what it would be told is enough.
+    const commands = jest.spyOn(driver, 'queue').mockImplementation(() => {})
+    provided()
+    expect(commands.mock.calls.map(([opcode]) => opcode)).toEqual([Op.receiveInto])
+    jest.restoreAllMocks()
   })
 
   test('where memory has run out a receive waits until a block comes back, and so do all others', () => {

@@ -188,6 +188,17 @@ describe('a dropped connection', () => {
     expect(received).toBeNull()
   })
 
+  test('is not closed while somebody waits for bytes in a lease of their own', async () => {
+    const { kernel, driver } = makeDriver()
+    const into = new Pool(driver, { count: 1, leaseBytes: 256 }).acquire()!
+    const id = kernel.endpoint()
+    // The receive is about to start.
+    jest.spyOn(driver, 'defer').mockImplementation(() => {})
+    ;(() => void new Connection(driver, id).receive({ into }))()
+    expect(await collectUntil(() => kernel.isClosing(id), fewRounds)).toBe(false)
+    expect(into.state).toBe('inFlight')
+  })
+
   test('has its sends in flight ended by their own completions, memory and all', async () => {
     const { kernel, driver } = makeDriver()
     const id = kernel.endpoint()
