@@ -282,14 +282,7 @@ void UringOperations::RunKernelWork() {
 
 void UringOperations::Reap() {
   RunKernelWork();
-  unsigned head;
-  unsigned seen = 0;
-  io_uring_cqe* cqe;
-  io_uring_for_each_cqe(&ring_, head, cqe) {
-    Complete(*cqe);
-    ++seen;
-  }
-  io_uring_cq_advance(&ring_, seen);
+  TakeCompletions(&ring_, [this](const io_uring_cqe& cqe) { Complete(cqe); });
 }
 
 void UringOperations::Complete(const io_uring_cqe& cqe) {

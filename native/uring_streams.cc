@@ -288,14 +288,7 @@ void UringStreams::Reap() {
     ++enters_;
     Answered(io_uring_get_events(&ring_));
   }
-  unsigned head;
-  unsigned seen = 0;
-  io_uring_cqe* cqe;
-  io_uring_for_each_cqe(&ring_, head, cqe) {
-    Complete(*cqe);
-    ++seen;
-  }
-  io_uring_cq_advance(&ring_, seen);
+  TakeCompletions(&ring_, [this](const io_uring_cqe& cqe) { Complete(cqe); });
 }
 
 void UringStreams::Complete(const io_uring_cqe& cqe) {
