@@ -8,7 +8,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdlib>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -66,28 +65,27 @@ class Environment final : public EngineOwner {
 
 // Environments alive in this process.
 std::mutex environments_mutex;
-std::vector<Environment*>& Environments() {
-  static auto* environments = new std::vector<Environment*>();
-  return *environments;
-}
+// Never destroyed: workers may still be running when the process exits.
+std::vector<Environment*>& environments = *new std::vector<Environment*>();
 
 void FlushAllFromHere() {
   const std::lock_guard<std::mutex> lock(environments_mutex);
-  for (Environment* environment : Environments()) environment->FlushFromAnyThread();
+  for (Environment* environment : environments) environment->FlushFromAnyThread();
 }
 
-void FlushAllAtExit() {
-  const std::lock_guard<std::mutex> lock(environments_mutex);
-  for (Environment* environment : Environments()) environment->FlushAtExit();
-}
+// Of what exit(3) runs, a destructor: glibc has no atexit(3) that could be looked up at load time.
+const struct AtExit {
+  ~AtExit() {
+    const std::lock_guard<std::mutex> lock(environments_mutex);
+    for (Environment* environment : environments) environment->FlushAtExit();
+  }
+} at_exit;
 
 Environment* Environment::Create(napi_env env) {
   auto* environment = new Environment(env);
   napi_add_async_cleanup_hook(env, OnCleanup, environment, &environment->hook_);
   const std::lock_guard<std::mutex> lock(environments_mutex);
-  static const bool registered = std::atexit(FlushAllAtExit) == 0;
-  (void)registered;
-  Environments().push_back(environment);
+  environments.push_back(environment);
   return environment;
 }
 
@@ -164,8 +162,7 @@ void Environment::OnCleanup(napi_async_cleanup_hook_handle, void* data) {
   auto* environment = static_cast<Environment*>(data);
   {
     const std::lock_guard<std::mutex> lock(environments_mutex);
-    auto& all = Environments();
-    all.erase(std::find(all.begin(), all.end(), environment));
+    environments.erase(std::find(environments.begin(), environments.end(), environment));
   }
   environment->ending_ = true;
   for (LoopEngine* engine : environment->engines_) engine->Shutdown(false);

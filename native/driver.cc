@@ -403,10 +403,14 @@ int Driver::Adopt(int32_t fd) {
 }
 
 int Driver::OpenFile(int32_t fd) {
-  struct stat status;
   if (endpoints_.full()) return -ENFILE;
-  if (fstat(fd, &status) == -1) return -errno;
-  if (!S_ISREG(status.st_mode)) return -EINVAL;
+  // libuv's: the fstat(2) of a C library before glibc 2.33 cannot be looked up at load time.
+  uv_fs_t status;
+  const int error = uv_fs_fstat(nullptr, &status, fd, nullptr);
+  const uint64_t mode = status.statbuf.st_mode;
+  uv_fs_req_cleanup(&status);
+  if (error != 0) return error;
+  if (!S_ISREG(mode)) return -EINVAL;
   const int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
   return copy == -1 ? -errno : endpoints_.Add(copy, kFile)->id;
 }

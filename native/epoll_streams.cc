@@ -25,10 +25,19 @@ struct Reader {
   EpollStreams* backend = nullptr;
   int32_t id = 0;
 };
-thread_local std::vector<Reader> readers;
+// Of the thread's loop, by descriptor; there while the thread has a backend. Not destroyed with the
+// thread: that would take the C++ library.
+thread_local std::vector<Reader>* readers = nullptr;
+thread_local uint32_t backends = 0;
 
 class EpollStreams final : public StreamBackend {
  public:
+  EpollStreams() {
+    if (backends++ == 0) readers = new std::vector<Reader>();
+  }
+  ~EpollStreams() override {
+    if (--backends == 0) delete readers;
+  }
   int Setup(StreamHost* host, const Options&) override {
     host_ = host;
     pool_ = Region::Map(kReadBytes);
@@ -57,8 +66,9 @@ class EpollStreams final : public StreamBackend {
 };
 
 Reader& EpollStreams::ReaderOf(int fd) {
-  if (static_cast<size_t>(fd) >= readers.size()) readers.resize(static_cast<size_t>(fd) + 64);
-  return readers[static_cast<size_t>(fd)];
+  const size_t at = static_cast<size_t>(fd);
+  if (at >= readers->size()) readers->resize(at + 64);
+  return (*readers)[at];
 }
 
 int EpollStreams::Arm(Stream& stream) {
@@ -107,7 +117,7 @@ void EpollStreams::Read(Stream& stream, ssize_t count) {
 }
 
 int EpollStreams::Drain() {
-  for (Reader& reader : readers) {
+  for (Reader& reader : *readers) {
     if (reader.backend != this) continue;
     if (Stream* stream = host_->FindStreamById(reader.id)) Disarm(*stream);
   }

@@ -6,7 +6,6 @@
 #include <node_api.h>
 
 #include <cerrno>
-#include <cmath>
 #include <cstdint>
 #include <initializer_list>
 #include <string>
@@ -30,10 +29,10 @@ struct Handle {
   int closed_with = 0;
 };
 
-// NaN is in no range.
+// An integer in the range. NaN is in no range.
 inline bool ReadNumber(napi_env env, napi_value value, double low, double high, double* out) {
   return napi_get_value_double(env, value, out) == napi_ok && *out >= low && *out <= high &&
-         *out == std::floor(*out);
+         *out == static_cast<double>(static_cast<int64_t>(*out));
 }
 
 inline bool Read(napi_env env, napi_value value, int32_t* out) {

@@ -11,6 +11,7 @@
 
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
 #include <utility>
 
 namespace uring_net {
@@ -154,7 +155,12 @@ const char* ProveOnce() {
 }  // namespace
 
 const char* ProveLibuv() {
-  static const char* const reason = ProveOnce();
+  // Several threads may ask for the first time at once.
+  static std::mutex mutex;
+  static bool is_known = false;
+  static const char* reason = nullptr;
+  const std::lock_guard<std::mutex> lock(mutex);
+  if (!std::exchange(is_known, true)) reason = ProveOnce();
   return reason;
 }
 

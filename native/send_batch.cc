@@ -39,10 +39,10 @@ bool IsOpen(const Stream& stream) {
 }  // namespace
 
 SendBatch::~SendBatch() {
-  if (thread_.joinable()) {
+  if (has_thread_) {
     stopping_ = true;
     SetTimer(1);
-    thread_.join();
+    uv_thread_join(&thread_);
   }
   if (timer_ != -1) close(timer_);
 }
@@ -61,10 +61,9 @@ int SendBatch::Begin() {
   if (timer_ == -1) {
     timer_ = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
     if (timer_ == -1) return -errno;
-    StartThread();
-    if (!thread_.joinable()) {
+    if (const int error = StartThread(); error != 0) {
       close(std::exchange(timer_, -1));
-      return -EAGAIN;
+      return error;
     }
   }
   began_ns_ = NowNs();
@@ -74,14 +73,18 @@ int SendBatch::Begin() {
   return 0;
 }
 
-void SendBatch::StartThread() {
+int SendBatch::StartThread() {
   // Signals are for the program's own threads.
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  thread_ = std::thread([this] { Watch(); });
+  const auto watch = [](void* self) { static_cast<SendBatch*>(self)->Watch(); };
+  const int error = uv_thread_create(&thread_, watch, this);
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  pthread_setname_np(thread_.native_handle(), "uring-net");
+  if (error != 0) return error;
+  has_thread_ = true;
+  pthread_setname_np(thread_, "uring-net");
+  return 0;
 }
 
 void SendBatch::SetTimer(int64_t us) {

@@ -4,13 +4,13 @@
 #pragma once
 
 #include <sys/uio.h>
+#include <uv.h>
 
 #include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
 #include <span>
-#include <thread>
 #include <vector>
 
 #include "memory.h"
@@ -63,7 +63,8 @@ class SendBatch {
   void Rest();
 
  private:
-  void StartThread();
+  // 0 or -errno.
+  int StartThread();
   void Watch();
   void SetTimer(int64_t us);
   // Null for an entry that names no stream or no range.
@@ -80,7 +81,8 @@ class SendBatch {
   uint32_t* words_ = nullptr;
 
   std::mutex mutex_;
-  std::thread thread_;
+  uv_thread_t thread_;
+  bool has_thread_ = false;
   int timer_ = -1;
   std::atomic<bool> stopping_ = false;
 
