@@ -6,7 +6,7 @@ import tseslint from 'typescript-eslint'
 import { layersRule } from './scripts/lib/layers-rule.mjs'
 
 export default tseslint.config(
-  { ignores: ['dist/', '**/build/', 'build-asan/', 'coverage/', 'bench/results/'] },
+  { ignores: ['dist/', '**/build/', 'build-asan/', 'build-arm64/', 'coverage/', 'bench/results/'] },
   {
     files: ['**/*.{ts,js,mjs,cjs}'],
     plugins: { uring: { rules: { layers: layersRule } } },

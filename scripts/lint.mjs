@@ -1,6 +1,6 @@
 /*
- * `npm run lint` and, with --fix, `npm run format`: Prettier, ESLint, clang-format and the types of
- * everything, tests included. All of them run even if one fails.
+ * `npm run lint` and, with --fix, `npm run format`: Prettier, ESLint, clang-format, the types of
+ * everything, tests included, and the package as it is published. All of them run even if one fails.
  */
 import { capture, main } from './lib/process.mjs'
 import { filesBelow, filesIn } from './lib/stamp.mjs'
@@ -19,6 +19,7 @@ function lints() {
     ['eslint', 'node', 'node_modules/eslint/bin/eslint.js', '--max-warnings=0', '.'],
     ['clang-format', 'clang-format', '--dry-run', '-Werror', ...cFiles()],
     ['types', 'node', 'node_modules/typescript/bin/tsc', '--noEmit', '-p', 'tsconfig.json'],
+    ['package', 'node', 'scripts/lib/package-lint.mjs'],
   ]
 }
 

@@ -1,7 +1,7 @@
 /*
  * Brings a fresh clone to the point where the project runs: Debian packages, npm packages, addon,
  * compiled TypeScript. Every step is skipped when its result is up to date, so a second run costs
- * a few hashes. `node scripts/setup.mjs [start|test|bench|build|lint]`
+ * a few hashes. `node scripts/setup.mjs [start|test|bench|build|prebuilds|package|lint]`
  */
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -15,10 +15,13 @@ import { buildPackages, ensurePackages, missingOf } from './lib/system.mjs'
 
 const purposes = {
   build: { packages: buildPackages },
+  prebuilds: { packages: [...buildPackages, 'g++-aarch64-linux-gnu', 'musl'] },
+  // Its libraries for arm64 come with the cross compiler.
+  package: { packages: ['debootstrap', 'qemu-user-static', 'g++-aarch64-linux-gnu'] },
   start: { packages: buildPackages },
-  test: { packages: [...buildPackages, 'chromium'] },
+  test: { packages: [...buildPackages, 'chromium', 'musl'] },
   bench: { packages: [...buildPackages, 'gcc', 'wrk', 'nghttp2-client', 'openssl'] },
-  lint: { packages: ['clang-format'], compiles: false },
+  lint: { packages: ['clang-format'], hasAddon: false },
   asan: { packages: buildPackages },
 }
 
@@ -28,7 +31,7 @@ const compiled = ['src', 'bench', 'examples', 'test/compat']
 
 /** Does everything that is missing for the purpose; a second run of ours at the same time waits. */
 export async function setup(purpose) {
-  const { packages, compiles = true } = purposes[purpose] ?? unknown(purpose)
+  const { packages, hasAddon = true } = purposes[purpose] ?? unknown(purpose)
   const isLinux = process.platform === 'linux'
   const steps = [
     {
@@ -36,8 +39,8 @@ export async function setup(purpose) {
       run: () => ensurePackages(packages),
     },
     { needed: () => !isStamped(npmStamp, npmHash()), run: installModules },
-    { needed: () => isLinux && compiles && !isBuilt(builds.plain), run: compileAddon },
-    { needed: () => compiles && !isStamped(distStamp, distHash()), run: compileTypeScript },
+    { needed: () => isLinux && hasAddon && !isBuilt(builds.plain), run: compileAddon },
+    { needed: () => !isStamped(distStamp, distHash()), run: compileTypeScript },
   ]
   if (!isLinux) say(`no native driver on ${process.platform}: node:net is passed through`)
   if (!steps.some(({ needed }) => needed())) return
@@ -59,8 +62,8 @@ function npmHash() {
 
 async function installModules() {
   const hash = npmHash()
-  // --include=dev: NODE_ENV=production must not leave out the compiler. --ignore-scripts: our own
-  // install script would build the addon a second time, and no dependency needs one.
+  // --include=dev: NODE_ENV=production must not leave out the compiler. --ignore-scripts: no
+  // dependency needs one.
   const args = ['ci', '--include=dev', '--ignore-scripts', '--no-audit', '--no-fund']
   const why = existsSync(join(root, 'node_modules')) ? 'package-lock.json changed' : 'first run'
   await step(`npm ci (${why})`, async () =>

@@ -7,7 +7,7 @@ import { dirname, join } from 'node:path'
 import { mustRun, capture, root, SetupError } from './process.mjs'
 import { filesIn, hashOf, isStamped, writeStamp } from './stamp.mjs'
 
-const sources = /\.(cc|h|gypi?)$/
+const sources = /\.(cc|h|gypi?|map)$/
 
 /**
  * A build of the addon: `plain` is what the package loads, `sanitized` lies in a tree of its own
@@ -16,6 +16,11 @@ const sources = /\.(cc|h|gypi?)$/
 export const builds = {
   plain: { directory: 'native', gypArgs: [] },
   sanitized: { directory: 'build-asan/native', gypArgs: ['--', '-Dsanitize=1'] },
+}
+
+/** What the addon is made of, relative to the repository. */
+export function addonSources() {
+  return filesIn('native', sources)
 }
 
 export function addonOf({ directory }) {
@@ -30,12 +35,15 @@ export async function buildAddon(build) {
   const hash = buildHash(build)
   const cwd = join(root, build.directory)
   if (build.directory !== 'native') {
-    for (const file of filesIn('native', sources)) {
+    for (const file of addonSources()) {
       cpSync(join(root, file), join(cwd, file.slice('native/'.length)))
     }
   }
   const args = [await nodeGyp(), 'rebuild', ...headerArgs(), ...build.gypArgs]
-  await mustRun('the native build', process.execPath, args, { cwd })
+  await mustRun('the native build', process.execPath, args, {
+    cwd,
+    env: { ...process.env, ...build.env },
+  })
   if (!existsSync(addonOf(build))) throw new SetupError(`node-gyp left no ${addonOf(build)}`)
   writeStamp(stampOf(build), hash)
 }
@@ -44,8 +52,8 @@ function stampOf({ directory }) {
   return `${directory}/build/.stamp`
 }
 
-function buildHash({ gypArgs }) {
-  return hashOf(filesIn('native', sources), process.arch, process.versions.modules, gypArgs)
+function buildHash({ gypArgs, arch = process.arch }) {
+  return hashOf(addonSources(), arch, process.versions.modules, gypArgs)
 }
 
 async function nodeGyp() {

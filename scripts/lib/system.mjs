@@ -14,6 +14,13 @@ const needs = {
   python3: { isPresent: () => hasCommand('python3') },
   'pkg-config': { isPresent: () => hasCommand('pkg-config') },
   'liburing-dev': { isPresent: () => existsSync('/usr/include/liburing.h') },
+  'g++-aarch64-linux-gnu': { isPresent: () => hasCommand('aarch64-linux-gnu-g++') },
+  debootstrap: { isPresent: () => existsSync('/usr/sbin/debootstrap') },
+  'qemu-user-static': { isPresent: () => hasCommand('qemu-aarch64-static') },
+  musl: {
+    isPresent: () => existsSync('/lib/ld-musl-x86_64.so.1'),
+    without: 'the addon is not tried with the C library of Alpine Linux',
+  },
   'clang-format': { isPresent: () => hasCommand('clang-format') },
   chromium: {
     isPresent: () => hasCommand('chromium'),

@@ -392,19 +392,27 @@ export interface Binding extends DriverBinding {
   report(error: unknown): void
 }
 
-/** Where the addon may lie, from src/core or dist/core alike. */
-const addonPaths = [
-  join(__dirname, '..', '..', 'native', 'build', 'Release', 'uring_net.node'),
-  join(__dirname, '..', '..', '..', 'native', 'build', 'Release', 'uring_net.node'),
-]
+/** What the addon is in, from src/core and dist/src/core alike. */
+const folders = [join(__dirname, '..', '..', 'native'), join(__dirname, '..', '..', '..', 'native')]
+
+/** What was built here (native/build), else what the package brings for this platform (native/prebuilds). */
+function findAddon(): string {
+  const folder = folders.find((candidate) => existsSync(candidate)) ?? folders[0]!
+  // eslint-disable-next-line @typescript-eslint/no-require-imports -- it has no types
+  const load = require('node-gyp-build') as { resolve(directory: string): string }
+  try {
+    return load.resolve(folder)
+  } catch {
+    const platform = `${process.platform}-${process.arch}`
+    throw new Error(
+      `uring-net: the native addon is not built for ${platform} (looked in ${folder})`,
+    )
+  }
+}
 
 /** Loads the addon. Throws with a clear message when it is missing or was built from other sources. */
 export function loadBinding(): Binding {
-  const override = process.env.URING_NET_ADDON
-  const path = override ?? addonPaths.find((candidate) => existsSync(candidate))
-  if (path === undefined) {
-    throw new Error(`uring-net: the native addon is not built (looked in ${addonPaths.join(', ')})`)
-  }
+  const path = process.env.URING_NET_ADDON ?? findAddon()
   // eslint-disable-next-line @typescript-eslint/no-require-imports -- a .node file can only be required
   const binding = require(path) as Binding
   if (binding.contractVersion !== CONTRACT_VERSION) {

@@ -179,14 +179,14 @@ const cases: [title: string, facts: Facts, id: string, problem: RegExp, remedy: 
     factsWith(notLoaded('the native addon is not built (looked in /a, /b)')),
     'addon',
     /is not built$/,
-    /apt install .*liburing-dev && npm rebuild uring-net$/,
+    /npm run build$/,
   ],
   [
     'an addon of another version',
     factsWith(notLoaded('the native addon at /a speaks contract 1, this package 2; rebuild it')),
     'addon',
     /speaks contract 1/,
-    /^npm rebuild uring-net$/,
+    /^install uring-net anew, .*npm run build$/,
   ],
   [
     '--no-addons',

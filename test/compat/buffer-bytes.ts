@@ -4,10 +4,18 @@ import { join } from 'node:path'
 
 type SetBufferBytes = (fd: number, sendBytes: number, receiveBytes: number) => number
 
-/** Where the addon is; undefined where none is built. */
-export const addonPath = ['../..', '../../..']
-  .map((up) => join(__dirname, up, 'native', 'build', 'Release', 'uring_net.node'))
-  .find((path) => existsSync(path))
+/** Where the addon is; undefined where none is. */
+export const addonPath = ((): string | undefined => {
+  const folders = ['../..', '../../..'].map((up) => join(__dirname, up, 'native'))
+  const folder = folders.find((path) => existsSync(path))
+  try {
+    // eslint-disable-next-line @typescript-eslint/no-require-imports -- it has no types
+    const load = require('node-gyp-build') as { resolve(directory: string): string }
+    return folder && load.resolve(folder)
+  } catch {
+    return undefined
+  }
+})()
 
 /** SO_SNDBUF and SO_RCVBUF, socket(7); 0 leaves one as it is. */
 export const setBufferBytes = ((): SetBufferBytes => {

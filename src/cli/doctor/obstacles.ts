@@ -69,13 +69,13 @@ function addon({ node, addon }: Facts): Obstacle | undefined {
     return { id: 'addon', problem, remedy: 'start Node without --no-addons' }
   }
   if (/is not built/.test(addon.error)) {
-    // Debian's names; the install script tells which are missing.
-    const remedy = 'apt install make g++ python3 pkg-config liburing-dev && npm rebuild uring-net'
+    // The package brings it for x64 and arm64: this is a clone, or another processor.
+    const remedy = 'clone the repository, and there: npm run build'
     return { id: 'addon', problem: 'the native addon is not built', remedy }
   }
   // Of another version, platform or C library.
   const problem = `the native addon cannot be loaded: ${addon.error}`
-  const remedy = 'npm rebuild uring-net'
+  const remedy = 'install uring-net anew, or in a clone of the repository: npm run build'
   return { id: 'addon', problem, remedy }
 }
 
