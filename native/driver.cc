@@ -596,6 +596,7 @@ int32_t Driver::Offer(int32_t id, Pieces pieces) {
 Counters Driver::Stats() const {
   Counters counters = counters_;
   counters.endpoints = endpoints_.count();
+  counters.opened = endpoints_.opened();
   return counters;
 }
 

@@ -70,7 +70,6 @@ class LoopEngine {
 
   napi_env env() const { return env_; }
   uv_loop_t* loop() const { return loop_; }
-  bool has_poll() const { return has_poll_; }
   bool dispatching() const { return dispatching_; }
 
  private:

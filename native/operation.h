@@ -145,6 +145,7 @@ class EndpointTable {
     endpoint.fd = fd;
     endpoint.family = family;
     ++count_;
+    ++opened_;
     return &endpoint;
   }
 
@@ -170,6 +171,7 @@ class EndpointTable {
   }
 
   uint32_t count() const { return count_; }
+  uint64_t opened() const { return opened_; }
   bool full() const { return count_ >= max_; }
 
  private:
@@ -178,6 +180,7 @@ class EndpointTable {
 
   const uint32_t max_;
   uint32_t count_ = 0;
+  uint64_t opened_ = 0;
   std::vector<std::unique_ptr<Endpoint>> places_;
   std::vector<uint16_t> generations_;
   std::deque<uint32_t> free_;

@@ -31,6 +31,7 @@ bool ReadOptions(const Napi::Object& from, Options* out) {
 Napi::Object MakeStats(Napi::Env env, const Counters& counters) {
   const std::pair<const char*, uint64_t> fields[] = {
       {"endpoints", counters.endpoints},
+      {"opened", counters.opened},
       {"inFlight", counters.in_flight},
       {"submissions", counters.submissions},
       {"completions", counters.completions},

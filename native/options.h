@@ -20,6 +20,8 @@ struct Options {
 };
 
 struct Counters {
+  // Endpoints made.
+  uint64_t opened = 0;
   uint64_t in_flight = 0;
   uint64_t submissions = 0;
   uint64_t completions = 0;

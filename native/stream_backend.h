@@ -1,5 +1,5 @@
-// What receives and sends below libuv's streams: one interface, with io_uring and with libuv's own
-// readiness behind it. Knows streams and bytes; never calls JavaScript.
+// What receives and sends below libuv's streams: one interface, with io_uring and with plain system
+// calls behind it. Knows streams and bytes; never calls JavaScript.
 #pragma once
 
 #include <sys/types.h>
@@ -82,8 +82,6 @@ class StreamHost {
  public:
   virtual Stream* FindStreamById(int32_t id) = 0;
   virtual void OnArrived(Stream& stream, int32_t result, uint32_t offset) = 0;
-  // What has arrived is delivered now. Calls JavaScript: only from a callback of the loop.
-  virtual void DeliverNow() = 0;
   // Pieces that have arrived so far.
   virtual uint64_t arrived() const = 0;
 
@@ -97,11 +95,11 @@ class StreamBackend {
 
   // 0 or -errno.
   virtual int Setup(StreamHost* host, const Options& options) = 0;
-  // Becomes readable when there is something to reap; -1 when libuv calls by itself.
+  // Becomes readable when there is something to reap; -1 when there never is.
   virtual int poll_descriptor() const = 0;
   // Where received bytes lie.
   virtual const std::shared_ptr<Region>& pool() const = 0;
-  // From the next Submit() on what arrives is received. 0 or -errno.
+  // From the next Submit() on what arrives is received. 0 or -errno; -ENOTSUP when libuv receives.
   virtual int Arm(Stream& stream) = 0;
   // Nothing of the stream is in flight when it returns, but see failure(); what was received has
   // arrived.

@@ -96,6 +96,7 @@ int32_t StreamEngine::Attach(int32_t fd, bool is_unix) {
   stream.is_unix = is_unix;
   latest_ = &stream;
   ++live_;
+  ++counters_.opened;
   return stream.id;
 }
 
@@ -265,13 +266,12 @@ void StreamEngine::Deliver() {
     ++counters_.batches;
     const int32_t count = pieces_[0];
     counters_.completions += static_cast<uint64_t>(count);
-    // With io_uring all that has arrived comes in one batch; libuv brings one piece at a time.
-    if (has_poll()) batch_.MarkTurn(count);
+    batch_.MarkTurn(count);
     // The batch array is not touched while JavaScript is in here, whatever it calls.
     Dispatch(&pieces_[1], count);
     if (closed()) return;
     pieces_[0] = pieces_[1] = 0;
-    if (has_poll()) Flush();
+    Flush();
     backend_->Recycle(taken_);
     if (static_cast<uint32_t>(count) < options_.batch_size) break;
   }

@@ -65,7 +65,6 @@ class StreamEngine final : public LoopEngine, public StreamHost {
   // StreamHost
   Stream* FindStreamById(int32_t id) override;
   void OnArrived(Stream& stream, int32_t result, uint32_t offset) override;
-  void DeliverNow() override { Deliver(); }
   uint64_t arrived() const override { return arrived_; }
 
  private:

@@ -14,10 +14,11 @@ import type { Natives } from './node/natives'
  * - `engine`: the engine, for JavaScript.
  * - `bulk`: libuv, for JavaScript, while large pieces come.
  * - `guarded`: libuv, for a function of somebody else's in the place of net.js's.
+ * - `libuv`: libuv, for JavaScript. For good: the engine only sends.
  * - `native`: libuv, for a native consumer. For good.
  * - `closed`: nobody.
  */
-type Route = 'engine' | 'bulk' | 'guarded' | 'native' | 'closed'
+type Route = 'engine' | 'bulk' | 'guarded' | 'libuv' | 'native' | 'closed'
 
 /** What grafts have in common. */
 export interface Stock {
@@ -60,7 +61,7 @@ export class Graft implements StreamReader {
   readonly #handle: NodeHandle
   readonly #isUnix: boolean
   readonly #context: HandleContext
-  #route: Route = 'engine'
+  #route: Route
   #isReading = false
   #isArmed = false
   #isEnded = false
@@ -76,8 +77,6 @@ export class Graft implements StreamReader {
   #readByLibuv = 0
   /** Bytes that the kernel certainly has room for. */
   #room = 0
-  /** The engine's count of batches when it was asked for that. */
-  #roomBatch = -1
   /**
    * 1, or how the stream is known to end: 0 or -errno. The peer may be gone, which only a write at once can tell; and an error
    * of the connection the receive has taken, though a write is the first to tell of it.
@@ -98,6 +97,7 @@ export class Graft implements StreamReader {
     this.#natives = natives
     this.#handle = handle
     this.#isUnix = isUnix
+    this.#route = stock.engine.receives ? 'engine' : 'libuv'
     this.#context = new HandleContext(handle, isAccepted)
   }
 
@@ -139,8 +139,6 @@ export class Graft implements StreamReader {
   readStop(): number {
     this.#isReading = false
     if (this.#route !== 'engine') return this.#natives.readStop.call(this.#handle)
-    // libuv's handle is active while it reads, and would keep the loop alive. One that is paused on connect never began.
-    if (this.#engine.kind === 'epoll' && this.id !== 0) this.#disarm()
     this.#updateAlive()
     return 0
   }
@@ -466,14 +464,10 @@ export class Graft implements StreamReader {
 
   #hasRoom(length: number): boolean {
     if (this.#end !== 1 || this.#isEnded) return false
-    const { kind, batches, native } = this.#engine
-    // io_uring tells of the end in the same batch; by libuv it would be met in the next turn.
-    const isKnown = kind === 'uring' || this.#roomBatch === batches
-    if (isKnown && length + segmentBytes <= this.#room) return true
+    if (length + segmentBytes <= this.#room) return true
     // What is gathered of it the kernel does not count yet: this one follows it by itself.
     if (this.#engine.waits(this.#gathered)) return false
-    this.#roomBatch = batches
-    this.#room = native.room(this.id)
+    this.#room = this.#engine.native.room(this.id)
     return length + segmentBytes <= this.#room
   }
 

@@ -328,6 +328,8 @@ export interface NativeStreamEngine {
 export interface NativeStats {
   /** Endpoints that exist. */
   endpoints: number
+  /** Endpoints that were made so far: what was connected, accepted, listened on, adopted. */
+  opened: number
   /** Operations in flight (a multishot operation counts once). */
   inFlight: number
   /** Operations submitted so far. */
@@ -338,7 +340,7 @@ export interface NativeStats {
   batches: number
   /** Times the kernel was entered to submit or reap (uring), or epoll_wait was called (epoll). */
   enters: number
-  /** Bytes received and sent so far. */
+  /** Bytes received and sent so far. What libuv receives or sends for a socket of net is not in them. */
   bytesReceived: number
   bytesSent: number
   /** Times the receive pool ran dry under an operation. */

@@ -51,6 +51,8 @@ export interface Entry {
 
 export class StreamEngine {
   readonly kind: DriverKind
+  /** Whether it receives; else libuv does, and it only sends. */
+  readonly receives: boolean
   readonly native: NativeStreamEngine
   readonly report: (error: unknown) => void
   /** Sends what is gathered, on all threads of the process. */
@@ -65,17 +67,16 @@ export class StreamEngine {
   #mayGather: boolean
   /** Raised with the first write that is gathered after the others were sent. */
   #gathers = 0
-  #batches = 0
 
   /** Makes an engine on this thread's event loop. Throws when the kernel or libuv refuses. */
   constructor(binding: Binding, kind: DriverKind, options: NativeOptions) {
     const native = binding.createEngine(kind, options, () => this.#dispatch())
     if (typeof native === 'number') {
-      throw systemError(native, kind === 'uring' ? 'io_uring_setup' : 'uv_read_start')
+      throw systemError(native, kind === 'uring' ? 'io_uring_setup' : 'mmap')
     }
     if (typeof native === 'string') throw new Error(`this libuv is not known: ${native}`)
     this.kind = kind
-    this.#mayGather = kind === 'uring'
+    this.#mayGather = this.receives = kind === 'uring'
     this.native = native
     this.report = binding.report
     this.flushAll = binding.sendAllGathered
@@ -169,11 +170,6 @@ export class StreamEngine {
     return 0
   }
 
-  /** Changes with every batch. */
-  get batches(): number {
-    return this.#batches
-  }
-
   /** What the batch under way still holds for a stream, in order: chunks, and its end (0 or -errno). */
   takeRest(id: number): (Buffer | number)[] {
     const pieces = this.#pieces
@@ -198,7 +194,6 @@ export class StreamEngine {
     let index = pieces[1]!
     // After a callback that threw: its ticks, before the next piece.
     if (index > 0) runTicks?.()
-    else this.#batches++
     while (index < pieces[0]!) {
       const at = PIECE_HEADER_WORDS + index * PIECE_WORDS
       const id = pieces[at]!

@@ -27,7 +27,7 @@ export interface Played {
   stderr: string
   exit: string
   driver: string
-  /** The driver has received for sockets. */
+  /** The driver has carried sockets. */
   isCarried: boolean
   strays: number
   /** The most memory that was resident, in KiB. */

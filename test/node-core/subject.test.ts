@@ -61,9 +61,9 @@ describe('binary', () => {
 describe('hook', () => {
   const preload = { file: write('hook.js', ''), via: 'require' } as const
 
-  function index(name: string, received: number): string {
-    const driver = `{ name: '${name}', reason: 'so', stats: () => ({ bytesReceived: ${received} }) }`
-    return write(`index-${name}-${received}.js`, `exports.driver = ${driver}`)
+  function index(name: string, opened: number): string {
+    const driver = `{ name: '${name}', reason: 'so', stats: () => ({ opened: ${opened} }) }`
+    return write(`index-${name}-${opened}.js`, `exports.driver = ${driver}`)
   }
 
   test('is believed when a server of node:net receives by the driver', () => {
@@ -72,7 +72,7 @@ describe('hook', () => {
 
   test('that leaves node:net as it is is refused: every test would pass', () => {
     expect(() => checkDriver(process.execPath, preload, index('uring', 0), 'uring')).toThrow(
-      'a server of node:net does not receive by the driver',
+      'a server of node:net is not carried by the driver',
     )
   })
 

@@ -86,8 +86,8 @@ export function checkDriver(node: string, preload: Preload, index: string, drive
     const { driver } = require(${JSON.stringify(index)})
     const server = net.createServer((socket) => {
       socket.on('data', () => {
-        const { bytesReceived } = driver.stats()
-        process.stdout.write(JSON.stringify([driver.name, driver.reason, bytesReceived ?? 0]))
+        const { opened } = driver.stats()
+        process.stdout.write(JSON.stringify([driver.name, driver.reason, opened ?? 0]))
         socket.destroy()
         server.close()
       })
@@ -98,9 +98,9 @@ export function checkDriver(node: string, preload: Preload, index: string, drive
     })`
   const env = environment(process.env, { driver, preload })
   const output = run(node, [...preloadArguments(preload), '-e', script], env)
-  const [name, reason, received] = JSON.parse(output) as [string, string, number]
+  const [name, reason, opened] = JSON.parse(output) as [string, string, number]
   if (name !== driver) throw new SubjectError(`the driver is ${name}, not ${driver}: ${reason}`)
-  if (received < 1) throw new SubjectError('a server of node:net does not receive by the driver')
+  if (opened < 1) throw new SubjectError('a server of node:net is not carried by the driver')
 }
 
 function run(file: string, args: string[], env: NodeJS.ProcessEnv): string {

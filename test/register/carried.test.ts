@@ -20,7 +20,7 @@ const deadline = 8_000
 
 /** What a driver has carried. */
 interface Bytes {
-  received: number
+  opened: number
   sent: number
 }
 
@@ -103,8 +103,8 @@ class Pair {
     const before = await this.#bytes()
     const isWhole = (await this.#answer(this.#client, { name, ports: this.#ports })) as boolean
     const after = await this.#bytes()
-    const [server, client] = after.map(({ received, sent }, index) => ({
-      received: received - before[index]!.received,
+    const [server, client] = after.map(({ opened, sent }, index) => ({
+      opened: opened - before[index]!.opened,
       sent: sent - before[index]!.sent,
     }))
     return { isWhole, server: server!, client: client! }
@@ -139,9 +139,9 @@ describe.each(nodes)('%s', (node) => {
         [server, talk.server, ofServer],
         [client, talk.client, ofClient],
       ] as const) {
-        if (mode === 'plain') expect(bytes).toEqual({ received: 0, sent: 0 })
+        if (mode === 'plain') expect(bytes).toEqual({ opened: 0, sent: 0 })
         else {
-          if (way === 'all') expect(bytes.received).toBeGreaterThan(0)
+          if (way === 'all') expect(bytes.opened).toBeGreaterThan(0)
           if (way !== 'nothing') expect(bytes.sent).toBeGreaterThan(0)
         }
       }

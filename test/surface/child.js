@@ -50,7 +50,7 @@ async function runRow(title, action, world) {
   print({ title, milliseconds: Math.round(performance.now() - began), ...result })
 }
 
-/** Whether the driver receives what a socket of this mode's reads. */
+/** Whether the driver carries a socket of this mode's. */
 async function isCarried({ mode, net, library }) {
   if (mode !== 'library' && mode !== 'register') return false
   const server = net.createServer((socket) => socket.end('carried')).listen(0, '127.0.0.1')
@@ -58,7 +58,7 @@ async function isCarried({ mode, net, library }) {
   const socket = net.connect(server.address().port, '127.0.0.1').resume()
   await once(socket, 'close')
   server.close()
-  return require(library).driver.stats().bytesReceived > 0
+  return require(library).driver.stats().opened > 0
 }
 
 async function main([mode, wanted]) {
