@@ -309,7 +309,7 @@ bool Driver::IsAcceptErrorAbsorbed(Endpoint& listener, int error) {
       return true;
     case -EMFILE:
     case -ENFILE:
-      return reserve_.RefuseWaiting(listener.fd);
+      return spare_fd_.ShedLoad(listener.fd);
     default:
       return false;
   }
@@ -365,7 +365,7 @@ int Driver::End() {
     if (endpoint.reset) SetResetOnClose(endpoint.fd);
     close(endpoint.fd);
   });
-  reserve_.Close();
+  spare_fd_.Close();
   backend_->Teardown(left > 0);
   return left;
 }
@@ -472,7 +472,7 @@ int Driver::Connect(int32_t token, int32_t id, std::string_view text, int32_t po
 int Driver::Listen(int32_t id, int32_t backlog) {
   Endpoint* endpoint = FindOpen(id);
   if (endpoint == nullptr) return -EBADF;
-  reserve_.Open();
+  spare_fd_.Open();
   if (listen(endpoint->fd, backlog) == -1) return -errno;
   if (endpoint->listening) return 0;
   endpoint->listening = true;
@@ -580,13 +580,13 @@ int32_t Driver::Unsent(int32_t token) {
 }
 
 // The send in flight may be over, and only the news of it still to come.
-int32_t Driver::Offer(int32_t id, Pieces pieces) {
+int32_t Driver::Offer(int32_t id, IoVecs pieces) {
   Submit();
   backend_->Reap();
   Endpoint* endpoint = FindOpen(id);
   if (endpoint == nullptr) return -EBADF;
   if (endpoint->operations[kSendKind] != nullptr) return 0;
-  const ssize_t taken = SendPieces(endpoint->fd, pieces);
+  const ssize_t taken = SendIoVecs(endpoint->fd, pieces);
   if (taken == -ECONNRESET) endpoint->reset_taken = true;
   if (taken < 0) return taken == -EAGAIN ? 0 : static_cast<int32_t>(taken);
   counters_.bytes_sent += static_cast<uint64_t>(taken);

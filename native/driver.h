@@ -75,7 +75,7 @@ class Driver final : public LoopEngine, public OperationHost {
   int Register(int32_t index, uint8_t* data, size_t length);
   // Bytes of a send in flight that the kernel has not taken.
   int32_t Unsent(int32_t token);
-  int32_t Offer(int32_t id, Pieces pieces);
+  int32_t Offer(int32_t id, IoVecs pieces);
   Counters Stats() const;
 
   enum Buffer { kCommandsBuffer, kCompletionsBuffer };
@@ -124,7 +124,7 @@ class Driver final : public LoopEngine, public OperationHost {
   EndpointTable endpoints_;
   OperationTable operations_;
   std::vector<iovec> buffers_;
-  ReserveDescriptor reserve_;
+  SpareFd spare_fd_;
   Counters counters_;
 
   std::shared_ptr<Region> commands_region_;

@@ -23,7 +23,7 @@ constexpr int kEventsAtOnce = 512;
 constexpr int kAcceptsAtOnce = 64;
 constexpr int kReceivesAtOnce = 2;
 constexpr int kSendsAtOnce = 8;
-constexpr size_t kPiecesAtOnce = 1024;  // IOV_MAX, sendmsg(2)
+constexpr size_t kIoVecsMax = 1024;  // IOV_MAX, sendmsg(2)
 
 class EpollOperations final : public OperationBackend {
  public:
@@ -199,9 +199,9 @@ void EpollOperations::Progress(Endpoint& endpoint) {
 void EpollOperations::Send(Operation& operation) {
   Endpoint& endpoint = *operation.endpoint;
   for (int i = 0; i < kSendsAtOnce; ++i) {
-    const Pieces pieces(operation.pieces.data() + operation.first,
-                        std::min(operation.pieces.size() - operation.first, kPiecesAtOnce));
-    const ssize_t taken = SendPieces(endpoint.fd, pieces);
+    const IoVecs pieces(operation.pieces.data() + operation.first,
+                        std::min(operation.pieces.size() - operation.first, kIoVecsMax));
+    const ssize_t taken = SendIoVecs(endpoint.fd, pieces);
     // Only after EAGAIN is an edge certain to follow.
     if (taken == -EAGAIN) {
       endpoint.writable = false;

@@ -61,7 +61,7 @@ inline bool Read(napi_env env, napi_value value, std::string* out) {
 // A Uint8Array with at least one byte.
 struct Chunk {
   iovec bytes = {};
-  operator Pieces() const { return Pieces(&bytes, 1); }
+  operator IoVecs() const { return IoVecs(&bytes, 1); }
 };
 
 inline bool Read(napi_env env, napi_value value, Chunk* out) {
@@ -80,7 +80,7 @@ struct Stored<std::string_view> {
   using Type = std::string;
 };
 template <>
-struct Stored<Pieces> {
+struct Stored<IoVecs> {
   using Type = Chunk;
 };
 

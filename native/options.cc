@@ -42,7 +42,7 @@ Napi::Object MakeStats(Napi::Env env, const Counters& counters) {
       {"poolExhausted", counters.pool_exhausted},
       {"overflows", counters.overflows},
       {"rests", counters.rests},
-      {"strays", counters.strays},
+      {"unexpectedCompletions", counters.unexpected_completions},
       {"submissionEntries", counters.submission_entries},
       {"completionEntries", counters.completion_entries},
   };

@@ -34,7 +34,7 @@ struct Counters {
   // Sends gathered for which the kernel had no room after all.
   uint64_t rests = 0;
   // Completions of the kernel that name no operation.
-  uint64_t strays = 0;
+  uint64_t unexpected_completions = 0;
   uint32_t submission_entries = 0;
   uint32_t completion_entries = 0;
   uint32_t endpoints = 0;

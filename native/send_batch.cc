@@ -114,7 +114,7 @@ void SendBatch::SendLate() {
     ssize_t result = 0;
     if (stream != nullptr && !stream->has_rest &&
         std::find(blocked.begin(), blocked.end(), stream->id) == blocked.end()) {
-      result = SendPieces(stream->fd, Pieces(&piece, 1));
+      result = SendIoVecs(stream->fd, IoVecs(&piece, 1));
       if (result < static_cast<ssize_t>(piece.iov_len)) blocked.push_back(stream->id);
     } else if (stream != nullptr) {
       result = -EAGAIN;

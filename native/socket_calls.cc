@@ -214,7 +214,7 @@ int FormatAddress(const Address& address, SocketName* out) {
   return 0;
 }
 
-ssize_t SendPieces(int fd, Pieces pieces) {
+ssize_t SendIoVecs(int fd, IoVecs pieces) {
   constexpr int kFlags = MSG_DONTWAIT | MSG_NOSIGNAL;
   msghdr message = {};
   message.msg_iov = const_cast<iovec*>(pieces.data());
@@ -245,16 +245,16 @@ int ConnectOutcome(int fd) {
   return -error;
 }
 
-void ReserveDescriptor::Open() {
+void SpareFd::Open() {
   if (fd_ == -1) fd_ = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
-void ReserveDescriptor::Close() {
+void SpareFd::Close() {
   if (fd_ != -1) close(fd_);
   fd_ = -1;
 }
 
-bool ReserveDescriptor::RefuseWaiting(int listener) {
+bool SpareFd::ShedLoad(int listener) {
   if (fd_ == -1) return false;
   // Descriptors may be there again: then nobody is to be refused.
   if (const int spare = open("/dev/null", O_RDONLY | O_CLOEXEC); spare != -1) {

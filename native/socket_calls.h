@@ -20,7 +20,7 @@ struct Address {
 };
 
 // What is to be sent, in order. Never more than the call that is given it looks at.
-using Pieces = std::span<const iovec>;
+using IoVecs = std::span<const iovec>;
 
 struct SocketName {
   int family = 0;
@@ -55,7 +55,7 @@ int FormatAddress(const Address& address, SocketName* out);
 
 // How many bytes of at most IOV_MAX pieces the kernel took, or -errno; -EAGAIN when it has no room.
 // Never waits.
-ssize_t SendPieces(int fd, Pieces pieces);
+ssize_t SendIoVecs(int fd, IoVecs pieces);
 
 // Never waits: 0, -EINPROGRESS (TCP: the socket becomes writable when it is decided) or -errno.
 int ConnectSocket(int fd, const Address& address);
@@ -64,14 +64,14 @@ int ConnectOutcome(int fd);
 
 // A descriptor kept back so that, with the process out of descriptors, waiting connections can
 // still be refused (otherwise they stay in the queue and every accept fails again at once).
-class ReserveDescriptor {
+class SpareFd {
  public:
-  ~ReserveDescriptor() { Close(); }
+  ~SpareFd() { Close(); }
   void Open();
   void Close();
   // After an accept that found no descriptor: accepts and closes what waits on `listener`, unless
   // there is a descriptor again by now. False when there was no reserve: nothing was done.
-  bool RefuseWaiting(int listener);
+  bool ShedLoad(int listener);
 
  private:
   int fd_ = -1;

@@ -7,7 +7,7 @@ namespace uring_net {
 
 void SendPlainly(std::span<SendOp> ops) {
   for (SendOp& op : ops) {
-    if (op.is_due()) op.result = SendPieces(op.stream->fd, Pieces(op.pieces, op.count));
+    if (op.is_due()) op.result = SendIoVecs(op.stream->fd, IoVecs(op.pieces, op.count));
   }
 }
 

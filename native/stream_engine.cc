@@ -328,7 +328,7 @@ void StreamEngine::Finish(const SendOp& op) {
   // Asked again, the kernel says why, if it is because of an error.
   const iovec left = {rest.data(), rest.size()};
   const ssize_t more =
-      HasQueuedWrites(stream.handle) ? -EAGAIN : SendPieces(stream.fd, Pieces(&left, 1));
+      HasQueuedWrites(stream.handle) ? -EAGAIN : SendIoVecs(stream.fd, IoVecs(&left, 1));
   if (more < 0 && more != -EAGAIN) return FailSend(stream, static_cast<int32_t>(more));
   if (more > 0) {
     counters_.bytes_sent += static_cast<size_t>(more);
@@ -369,7 +369,7 @@ int32_t StreamEngine::Send(int32_t id, int32_t offset, int32_t length) {
   }
   if (HasQueuedWrites(stream->handle)) return -EAGAIN;
   const iovec piece = {batch_.bytes()->data() + offset, static_cast<size_t>(length)};
-  const ssize_t taken = SendPieces(stream->fd, Pieces(&piece, 1));
+  const ssize_t taken = SendIoVecs(stream->fd, IoVecs(&piece, 1));
   if (taken == -EPIPE) return WhyBroken(*stream);
   if (taken > 0) counters_.bytes_sent += static_cast<size_t>(taken);
   return static_cast<int32_t>(taken);

@@ -21,7 +21,7 @@ namespace {
 constexpr uint16_t kGroup = 0;
 constexpr int kDrainMs = 1000;
 constexpr int kStepMs = 50;
-constexpr size_t kPiecesAtOnce = 1024;  // IOV_MAX, sendmsg(2)
+constexpr size_t kIoVecsMax = 1024;  // IOV_MAX, sendmsg(2)
 // A waiting send shows no progress until it is complete: large ones go in parts.
 constexpr uint32_t kSendBytesAtOnce = 256 * 1024;
 
@@ -196,7 +196,7 @@ void UringOperations::PrepareEntry(io_uring_sqe* sqe, Operation& operation) {
       iovec* pieces = operation.pieces.data() + operation.first;
       size_t count = 1;
       size_t bytes = std::min<size_t>(pieces[0].iov_len, kSendBytesAtOnce);
-      while (count < std::min(left, kPiecesAtOnce) &&
+      while (count < std::min(left, kIoVecsMax) &&
              bytes + pieces[count].iov_len <= kSendBytesAtOnce) {
         bytes += pieces[count++].iov_len;
       }
@@ -298,7 +298,7 @@ void UringOperations::Complete(const io_uring_cqe& cqe) {
     return;
   }
   if (operation == nullptr) {
-    ++counters_->strays;
+    ++counters_->unexpected_completions;
     return;
   }
   const bool more = (cqe.flags & IORING_CQE_F_MORE) != 0;

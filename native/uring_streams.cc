@@ -353,7 +353,7 @@ void UringStreams::Received(int32_t id, int32_t result, bool more, uint32_t offs
 void UringStreams::StartSend(const SendOp& op, uint32_t index) {
   io_uring_sqe* sqe = NextEntry();
   if (sqe == nullptr) {
-    sending_[index].result = SendPieces(op.stream->fd, Pieces(op.pieces, op.count));
+    sending_[index].result = SendIoVecs(op.stream->fd, IoVecs(op.pieces, op.count));
     return;
   }
   // MSG_DONTWAIT: it is over when it is submitted, whatever comes of it.
@@ -399,7 +399,7 @@ void UringStreams::GiveUpEntries() {
     SendOp& op = sending_[static_cast<uint32_t>(sqe->user_data)];
     io_uring_prep_nop(sqe);
     sqe->user_data = Tag(kCancelTag, 0);
-    op.result = SendPieces(op.stream->fd, Pieces(op.pieces, op.count));
+    op.result = SendIoVecs(op.stream->fd, IoVecs(op.pieces, op.count));
     --unanswered_;
   }
 }

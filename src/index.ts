@@ -8,7 +8,7 @@
 import * as nodeNet from 'node:net'
 import * as server from './adapters/net-server'
 import * as socket from './adapters/net-socket'
-import { driver as presented } from './adapters/presented-driver'
+import { driver as presented } from './adapters/driver-info'
 import * as namespace from './namespace'
 
 export const driver = presented

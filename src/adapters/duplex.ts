@@ -12,9 +12,9 @@ import type { Block } from '../core/block'
 import type { Channel, ChannelHandler, SendEntry, SendRequest } from '../core/channel'
 import type { Connection } from '../core/connection'
 import { Errno, systemError } from '../core/errors'
-import { SentAhead } from './sent-ahead'
-import { snapshot, writeSnapshot } from './snapshot'
-import type { AheadSender, Write } from './snapshot'
+import { CorkBypass } from './cork-bypass'
+import { defensiveCopy, writeDefensiveCopy } from './defensive-copy'
+import type { AheadSender, Write } from './defensive-copy'
 
 export interface DuplexOptions {
   /** Bytes to buffer in each direction before asking for a pause. Default 65536. */
@@ -90,7 +90,7 @@ class ConnectionDuplex extends Duplex implements ChannelHandler, AheadSender {
   #channel: Channel | undefined
   #waiting: Waiting | undefined
   #isFlushed = false
-  #ahead: SentAhead | undefined
+  #ahead: CorkBypass | undefined
   /** What is received belongs to the context in which the stream was made. */
   readonly #resource = new AsyncResource('URINGDUPLEX', manualDestroy)
 
@@ -127,7 +127,7 @@ class ConnectionDuplex extends Duplex implements ChannelHandler, AheadSender {
   override write(chunk: unknown, encoding?: unknown, callback?: unknown): boolean {
     const write = super.write as Write
     const isHeld = this.#channel === undefined
-    return writeSnapshot(this, write, chunk, encoding, callback, isHeld, senderOf)
+    return writeDefensiveCopy(this, write, chunk, encoding, callback, isHeld, senderOf)
   }
 
   override end(callback?: () => void): this
@@ -135,7 +135,7 @@ class ConnectionDuplex extends Duplex implements ChannelHandler, AheadSender {
   override end(chunk: unknown, encoding?: BufferEncoding, callback?: () => void): this
   override end(chunk?: unknown, ...rest: unknown[]): this {
     const end = super.end.bind(this) as (...values: unknown[]) => this
-    return end(snapshot(this, chunk, this.#channel === undefined), ...rest)
+    return end(defensiveCopy(this, chunk, this.#channel === undefined), ...rest)
   }
 
   override _read(): void {
@@ -206,7 +206,7 @@ class ConnectionDuplex extends Duplex implements ChannelHandler, AheadSender {
   /** See AheadSender. */
   sendAhead(): void {
     if (this.#held === undefined) return
-    this.#ahead ??= new SentAhead()
+    this.#ahead ??= new CorkBypass()
     this.#ahead.send(this.#channel!, this.#held)
   }
 

@@ -5,7 +5,7 @@
 import { channel } from 'node:diagnostics_channel'
 import net from 'node:net'
 import { installHandleMembers } from './handle-members'
-import { installSocketMembers } from './socket-members'
+import { patchSocket } from './patch-socket'
 
 interface ConnectArguments {
   0: net.NetConnectOpts & { timeout?: number }
@@ -27,7 +27,7 @@ Object.defineProperty(construct, 'name', { value: 'Socket' })
 export type Socket = net.Socket
 export const Socket = inherit(construct, net.Socket)
 installHandleMembers()
-installSocketMembers(Socket.prototype)
+patchSocket(Socket.prototype)
 
 Object.defineProperty(Socket.prototype, 'connect', {
   value: function connect(this: { write?: unknown }, ...args: unknown[]): unknown {

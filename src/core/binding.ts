@@ -348,7 +348,7 @@ export interface NativeStats {
   /** Times the completion queue overflowed (uring). */
   overflows: number
   /** Completions of the kernel that name no operation: dropped. Anything but 0 is a defect. */
-  strays: number
+  unexpectedCompletions: number
   /** Ring sizes in use (uring), after shrinking. */
   submissionEntries: number
   completionEntries: number

@@ -111,8 +111,8 @@ export class Channel implements Flushable {
   }
 
   /** Gives back an end that onEnd (0) or onReceiveError (-errno) told of: it is told again after what is kept (R1). */
-  keepEnd(status: number): void {
-    this.#receive.keepEnd(status)
+  unshiftEnd(status: number): void {
+    this.#receive.unshiftEnd(status)
   }
 
   /**

@@ -161,7 +161,7 @@ export class Datagrams implements Completer, BlockSource {
   /** Takes a completion of the receive operation. */
   complete(result: number, more: boolean, extra: number): void {
     if (!more) this.#receive = 'none'
-    if (result > 0) return this.#take(result, extra)
+    if (result > 0) return this.#onBytes(result, extra)
     if (this.#isClosing) return
     if (result === Errno.ENOBUFS) return this.#starve()
     // One that was asked to end has ended; somebody may have come since.
@@ -169,7 +169,7 @@ export class Datagrams implements Completer, BlockSource {
     this.#pull()
   }
 
-  #take(result: number, index: number): void {
+  #onBytes(result: number, index: number): void {
     const { blocks } = this.driver
     const block = blocks.takeReceived(index)
     if (this.#isClosing) return blocks.releaseReceived(block)

@@ -98,16 +98,16 @@ export class Lease {
   release(): void {
     if (this.#state === 'released') return
     this.#require('owned')
-    this.#giveUp()
+    this.#release()
   }
 
   /** Releases the lease: now, or when the operation that it is lent to has completed. */
   [Symbol.dispose](): void {
-    if (this.#state === 'owned') this.#giveUp()
+    if (this.#state === 'owned') this.#release()
     else if (this.#state === 'inFlight') this.#isDisposed = true
   }
 
-  #giveUp(): void {
+  #release(): void {
     const block = this.#end()
     if (!block.hide()) block.renew()
     block.source!.reclaim(block)
@@ -127,7 +127,7 @@ export class Lease {
     this.#require('owned')
     if (!this.#block.isOf(native)) throw invalidArgument('bytes', 'a lease of this thread', this)
     if (!this.#block.hide()) {
-      this.#giveUp()
+      this.#release()
       throw transferred()
     }
     this.#state = 'inFlight'
@@ -138,7 +138,7 @@ export class Lease {
   giveBack(length = this.#length): void {
     this.#state = 'owned'
     this.#length = length
-    if (this.#isDisposed) this.#giveUp()
+    if (this.#isDisposed) this.#release()
   }
 
   /** @internal Takes the block out of a lease that nobody will use any more. */

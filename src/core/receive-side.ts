@@ -207,21 +207,21 @@ export class ReceiveSide implements Completer {
   }
 
   /** Gives back an end that onEnd (0) or onReceiveError (-errno) told of: it is told again after what is kept (R1). */
-  keepEnd(status: number): void {
+  unshiftEnd(status: number): void {
     this.#held.push(status)
   }
 
   complete(result: number, more: boolean, index: number): void {
     if (!more) this.#receive = none
     try {
-      this.#take(result, index)
+      this.#onBytes(result, index)
       if (!more && this.#into !== null) this.#advanceInto(this.#into)
     } finally {
       this.#onIdle()
     }
   }
 
-  #take(result: number, index: number): void {
+  #onBytes(result: number, index: number): void {
     if (result > 0) this.#received(this.#driver.blocks.takeReceived(index), result)
     else if (result === Errno.ENOBUFS) this.#starve()
     // It was stopped, and reading may have begun again meanwhile.

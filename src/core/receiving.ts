@@ -196,7 +196,7 @@ export class Receiving implements ChannelHandler, BlockSource {
   surrender(): void {
     const end = this.#end
     this.#giveBackReady()
-    if (end.state !== 'none') this.channel.keepEnd(end.state === 'ended' ? 0 : end.errno)
+    if (end.state !== 'none') this.channel.unshiftEnd(end.state === 'ended' ? 0 : end.errno)
   }
 
   #giveBackReady(): void {

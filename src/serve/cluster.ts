@@ -130,7 +130,7 @@ export class Cluster extends EventEmitter<ClusterEvents> {
       each.crashes = each.crashes.filter((time) => time > now - crashesWithin)
     }
     const count = this.#places.reduce((sum, { crashes }) => sum + crashes.length, 0)
-    if (count > crashesMax) return this.#giveUp(count, reason)
+    if (count > crashesMax) return this.#fail(count, reason)
     const { length } = place.crashes
     const delay = length === 1 ? 0 : Math.min(delayFirst * 2 ** (length - 2), delayMax)
     place.timer = setTimeout(() => this.#fill(place), delay)
@@ -147,7 +147,7 @@ export class Cluster extends EventEmitter<ClusterEvents> {
     this.#watch(place.thread)
   }
 
-  #giveUp(count: number, cause: Error): void {
+  #fail(count: number, cause: Error): void {
     const { crashesWithin } = this.#options
     const message = `${count} crashes of threads within ${crashesWithin} ms. The last: ${cause.message}`
     const error = Object.assign(new UringError('ERR_URING_CRASHES', message), { cause })

@@ -39,7 +39,11 @@ describe.each(drivers)('%s', (name) => {
   })
 
   afterEach(() => {
-    expect(core.driver.stats()).toMatchObject({ strays: 0, endpoints: 0, inFlight: 0 })
+    expect(core.driver.stats()).toMatchObject({
+      unexpectedCompletions: 0,
+      endpoints: 0,
+      inFlight: 0,
+    })
   })
 
   test('a Unix socket that a parent process left to us carries bytes both ways, and is closed with the connection', async () => {

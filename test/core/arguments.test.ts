@@ -62,7 +62,11 @@ describe.each(drivers)('%s', (name) => {
   })
 
   afterEach(() => {
-    expect(core.driver.stats()).toMatchObject({ strays: 0, endpoints: 0, inFlight: 0 })
+    expect(core.driver.stats()).toMatchObject({
+      unexpectedCompletions: 0,
+      endpoints: 0,
+      inFlight: 0,
+    })
   })
 
   test.each(badListen)('listen(%j) rejects with %s', async (options, code) => {

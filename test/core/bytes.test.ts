@@ -101,7 +101,11 @@ describe.each(drivers)('%s', (name) => {
   afterEach(async () => {
     await Promise.all([pair.close(), ...sockets.map((socket) => socket.close())])
     sockets = []
-    expect(core.driver.stats()).toMatchObject({ strays: 0, endpoints: 0, inFlight: 0 })
+    expect(core.driver.stats()).toMatchObject({
+      unexpectedCompletions: 0,
+      endpoints: 0,
+      inFlight: 0,
+    })
   })
 
   test.each(views)('send() sends the bytes of %s', async (_what, make, bytes) => {

@@ -446,7 +446,7 @@ describe('keep', () => {
     })
     channel.readStart()
     kernel.deliver(kernel.received(id, 'tail'))
-    channel.keepEnd(status)
+    channel.unshiftEnd(status)
     channel.readStart()
     kernel.wakeAll()
     expect(seen.events).toEqual(['bytes tail', event])

@@ -42,7 +42,11 @@ describe.each(drivers)('%s', (name) => {
 
   afterEach(() => {
     jest.useRealTimers()
-    expect(core.driver.stats()).toMatchObject({ strays: 0, endpoints: 0, inFlight: 0 })
+    expect(core.driver.stats()).toMatchObject({
+      unexpectedCompletions: 0,
+      endpoints: 0,
+      inFlight: 0,
+    })
   })
 
   describe.each(['real', 'fake'])('with %s timers', (timers) => {

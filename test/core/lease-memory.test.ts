@@ -32,7 +32,7 @@ describe.each(drivers)('%s', (name) => {
 
   afterEach(async () => {
     await pair.close()
-    expect(core.driver.stats()).toMatchObject({ strays: 0, inFlight: 0 })
+    expect(core.driver.stats()).toMatchObject({ unexpectedCompletions: 0, inFlight: 0 })
   })
 
   /** Much traffic on connections of the same driver, all of it of bytes 9. */

@@ -17,7 +17,11 @@ describe.each(drivers)('%s', (name) => {
   })
 
   afterEach(() => {
-    expect(core.driver.stats()).toMatchObject({ strays: 0, endpoints: 0, inFlight: 0 })
+    expect(core.driver.stats()).toMatchObject({
+      unexpectedCompletions: 0,
+      endpoints: 0,
+      inFlight: 0,
+    })
   })
 
   describe.each(['TCP', 'a Unix socket'])('over %s', (kind) => {

@@ -59,7 +59,7 @@ describe.each(drivers)('toDuplex on %s', (name) => {
       return isClosed
     })
     await Promise.all(closed)
-    expect(driver.stats().strays).toBe(0)
+    expect(driver.stats().unexpectedCompletions).toBe(0)
   })
 
   it('runs on the driver it names', () => {

@@ -71,7 +71,7 @@ describe.each(drivers)('toReadiness on %s', (name) => {
     const closed = once(server, 'close')
     server.close()
     await closed
-    expect(driver.stats().strays).toBe(0)
+    expect(driver.stats().unexpectedCompletions).toBe(0)
   })
 
   afterAll(() => rmSync(folder, { recursive: true, force: true }))

@@ -33,7 +33,7 @@ test.each(drivers)(
     expect(sent.ok).toBe(false)
     expect(sent.buffer).toBe(bytes)
     server.close()
-    expect(driver.stats().strays).toBe(0)
+    expect(driver.stats().unexpectedCompletions).toBe(0)
   },
 )
 

@@ -29,7 +29,7 @@ export interface Played {
   driver: string
   /** The driver has carried sockets. */
   isCarried: boolean
-  strays: number
+  unexpectedCompletions: number
   /** The most memory that was resident, in KiB. */
   peakKb: number
 }
@@ -100,8 +100,8 @@ export async function play(mode: Mode, way: Way, node: string, scene: Scene): Pr
   const lines = stdout.split('\n').slice(0, -1)
   // A prompt of the REPL is before it, and a peer's lines may be behind it.
   const said = /\{"result".*\}/.exec(stdout)?.[0] ?? '{}'
-  const { result, driver, isCarried, strays } = JSON.parse(said) as Played
-  return { ...played, result, driver, isCarried, strays, lines, exit }
+  const { result, driver, isCarried, unexpectedCompletions } = JSON.parse(said) as Played
+  return { ...played, result, driver, isCarried, unexpectedCompletions, lines, exit }
 }
 
 /** The scenes of a test's file: one test for the oracle, and one for each way and driver. */
@@ -122,10 +122,10 @@ export function scenes(all: Record<string, Scene>): void {
       const subjects = ways.flatMap((way) => drivers.map((driver) => [way, driver] as const))
       test.each(subjects)('in %s mode on %s', async (way, driver) => {
         const ours = await play(driver, way, node, scene)
-        const { stderr, exit, strays } = ours
+        const { stderr, exit, unexpectedCompletions } = ours
         expect({ stderr, exit }).toEqual({ stderr: '', exit: '0' })
         const isCarried = ours.isCarried || isNotCarried
-        expect([ours.driver, isCarried, strays]).toEqual([driver, true, 0])
+        expect([ours.driver, isCarried, unexpectedCompletions]).toEqual([driver, true, 0])
         if (holds === undefined) expect(ours.result).toEqual((await plain()).result)
         else holds(ours, await plain())
       })

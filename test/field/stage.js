@@ -83,8 +83,8 @@ function events(socket, names = ['data', 'end', 'finish', 'error', 'close'], log
 /** Says the result, the driver and whether it has received for sockets, and whether something strayed; and ends. */
 function done(result) {
   const driver = isPlain ? undefined : require(TEST_LIBRARY).driver
-  const { opened = 0, strays = 0 } = driver?.stats() ?? {}
-  say({ result, driver: driver?.name ?? 'plain', isCarried: opened > 0, strays })
+  const { opened = 0, unexpectedCompletions = 0 } = driver?.stats() ?? {}
+  say({ result, driver: driver?.name ?? 'plain', isCarried: opened > 0, unexpectedCompletions })
   process.exit()
 }
 

@@ -434,12 +434,12 @@ const programs = {
         Object.entries(tokens).map(([name, token]) => [name, completed.get(token)]),
       )
     turnsOfTheLoop((turns) => {
-      const { endpoints, inFlight, strays } = driver.stats()
+      const { endpoints, inFlight, unexpectedCompletions } = driver.stats()
       const closed = closes.map((token) => completed.get(token))
       const left = driver.close()
       const unfinished = started.size
       const answer = { before, refused: of(refused), inKernel: of(inKernel), closed, turns }
-      say({ ...answer, endpoints, inFlight, strays, unfinished, left })
+      say({ ...answer, endpoints, inFlight, unexpectedCompletions, unfinished, left })
     })
   },
 

@@ -50,7 +50,7 @@ describe.each(kinds.filter((kind) => kind === 'uring'))('%s: refused', (kind) =>
       closed: Array(11).fill(0),
       endpoints: 0,
       inFlight: 0,
-      strays: 0,
+      unexpectedCompletions: 0,
       unfinished: 0,
       left: 0,
     })

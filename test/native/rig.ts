@@ -385,8 +385,9 @@ export class Rig {
   /** Closes the driver. Further calls answer the same. */
   end(): number {
     if (this.#ended !== undefined) return this.#ended
-    const { strays } = this.driver.stats()
-    if (strays > 0) this.violations.push(`${strays} completions of the kernel named no operation`)
+    const { unexpectedCompletions } = this.driver.stats()
+    if (unexpectedCompletions > 0)
+      this.violations.push(`${unexpectedCompletions} completions of the kernel named no operation`)
     this.#ended = this.driver.close()
     return this.#ended
   }

@@ -149,7 +149,11 @@ describe.each(drivers)('%s', (kind) => {
     expect(rig.seen).toEqual([
       { token: 1, result: errno('ECANCELED'), more: false, extra: expect.any(Number) as number },
     ])
-    expect(rig.native.stats()).toMatchObject({ endpoints: 0, inFlight: 0, strays: 0 })
+    expect(rig.native.stats()).toMatchObject({
+      endpoints: 0,
+      inFlight: 0,
+      unexpectedCompletions: 0,
+    })
   })
 
   test('what is named wrongly is refused and nothing changes', async () => {

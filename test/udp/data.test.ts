@@ -19,7 +19,7 @@ describe.each(drivers)('%s', (name) => {
   })
 
   afterEach(() => {
-    expect(udp.driver.stats()).toMatchObject({ strays: 0, overflows: 0 })
+    expect(udp.driver.stats()).toMatchObject({ unexpectedCompletions: 0, overflows: 0 })
   })
 
   describe.each(families)('%s', (family, address, longest) => {

@@ -119,7 +119,7 @@ function loadActive(): Active {
 
 function loadPresented(): { name: DriverName; reason: string } {
   // eslint-disable-next-line @typescript-eslint/no-require-imports -- throws at import, see above
-  const module = require('../../adapters/presented-driver') as {
+  const module = require('../../adapters/driver-info') as {
     driver: { name: DriverName; reason: string }
   }
   return module.driver

@@ -12,7 +12,7 @@ import { copyOf } from '../core/copy'
 const corkedBytesMax = 16384
 
 /** `chunk` for stream.end(), which uncorks, or its copy if it has to wait. `isHeld`: for a reason Writable does not know. */
-export function snapshot(stream: Writable, chunk: unknown, isHeld: boolean): unknown {
+export function defensiveCopy(stream: Writable, chunk: unknown, isHeld: boolean): unknown {
   if (typeof chunk === 'string' || !ArrayBuffer.isView(chunk)) return chunk
   return isHeld || isWriting(stream) ? copyOfView(chunk) : chunk
 }
@@ -31,7 +31,7 @@ export interface AheadSender {
 }
 
 /** Calls `write` with `chunk` or its copy. `senderOf` answers undefined for a stream that may not send ahead. */
-export function writeSnapshot(
+export function writeDefensiveCopy(
   stream: Writable,
   write: Write,
   chunk: unknown,
@@ -41,7 +41,7 @@ export function writeSnapshot(
   senderOf: (stream: Writable) => AheadSender | undefined,
 ): boolean {
   if (stream.writableCorked === 0 || typeof chunk === 'string' || !ArrayBuffer.isView(chunk)) {
-    return write.call(stream, snapshot(stream, chunk, isHeld), encoding, callback)
+    return write.call(stream, defensiveCopy(stream, chunk, isHeld), encoding, callback)
   }
   const isLarge = chunk.byteLength > corkedBytesMax && !isHeld && !isWriting(stream)
   const sender = isLarge ? senderOf(stream) : undefined

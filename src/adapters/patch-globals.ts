@@ -6,12 +6,12 @@ import net from 'node:net'
 import { installHandleMembers, takeAllSockets } from './handle-members'
 import { installServerMembers } from './net-server'
 // Throws when a driver was asked for that sockets cannot run on here.
-import './presented-driver'
-import { installSocketMembers } from './socket-members'
+import './driver-info'
+import { patchSocket } from './patch-socket'
 
 export function takeWholeThread(): void {
   takeAllSockets()
   installHandleMembers()
-  installSocketMembers(net.Socket.prototype)
+  patchSocket(net.Socket.prototype)
   installServerMembers()
 }

@@ -4,7 +4,7 @@
  */
 import type { Channel, SendEntry, SendRequest } from '../core/channel'
 
-export class SentAhead implements SendRequest {
+export class CorkBypass implements SendRequest {
   /** Entries of the Writable that were sent and that it has not written yet. */
   #entries = 0
   #bytes = 0
@@ -32,7 +32,7 @@ export class SentAhead implements SendRequest {
   }
 
   /** The Writable writes `count` entries. False, and nothing has changed: not all of them were sent. */
-  take(count: number): boolean {
+  consume(count: number): boolean {
     if (count > this.#entries) return false
     this.#entries -= count
     if (this.#entries === 0) this.#bytes = 0
@@ -42,7 +42,7 @@ export class SentAhead implements SendRequest {
   /** The Writable writes some of it, and perhaps more. The request is told, within the call perhaps. */
   write(channel: Channel, entries: readonly SendEntry[], request: SendRequest): void {
     const sent = Math.min(entries.length, this.#entries)
-    this.take(sent)
+    this.consume(sent)
     if (sent < entries.length) this.#send(channel, entries.slice(sent))
     this.#request = request
     if (this.#inFlight === 0) this.#tell(0)

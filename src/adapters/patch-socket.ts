@@ -27,7 +27,7 @@ const writeGeneric: WriteGeneric = function (
 Object.defineProperty(writeGeneric, 'name', { value: '_writeGeneric' })
 
 /** From now on sockets with this prototype (net.Socket.prototype, or one that inherits from it) write the short way. */
-export function installSocketMembers(prototype: object): void {
+export function patchSocket(prototype: object): void {
   if (stock === undefined) return
   Object.defineProperty(prototype, '_writeGeneric', {
     value: writeGeneric,

@@ -1,5 +1,5 @@
 /** What is sent before a Writable writes it: sent once, told once, when both have happened. The channel is made up. */
-import { SentAhead } from '../../src/adapters/sent-ahead'
+import { CorkBypass } from '../../src/adapters/cork-bypass'
 import type { Channel, SendEntry, SendRequest } from '../../src/core/channel'
 
 const EPIPE = -32
@@ -30,7 +30,7 @@ const entries = (...chunks: string[]): SendEntry[] =>
   chunks.map((chunk) => ({ chunk, encoding: 'latin1' }))
 
 let channel: FakeChannel
-let ahead: SentAhead
+let ahead: CorkBypass
 let told: number[]
 const request: SendRequest = { onSent: (status) => told.push(status) }
 const send = (...held: string[]): void =>
@@ -40,7 +40,7 @@ const write = (...chunks: string[]): void =>
 
 beforeEach(() => {
   channel = new FakeChannel()
-  ahead = new SentAhead()
+  ahead = new CorkBypass()
   told = []
 })
 
@@ -131,10 +131,10 @@ test('a send that is refused fails the write, and nothing is sent after it', () 
 
 test('a Writable that has more to write than was sent is told so', () => {
   send('a', 'b')
-  expect(ahead.take(3)).toBe(false)
-  expect(ahead.take(1)).toBe(true)
+  expect(ahead.consume(3)).toBe(false)
+  expect(ahead.consume(1)).toBe(true)
   expect(ahead.isWritten).toBe(false)
-  expect(ahead.take(1)).toBe(true)
+  expect(ahead.consume(1)).toBe(true)
   expect(ahead.isWritten).toBe(true)
-  expect(ahead.take(1)).toBe(false)
+  expect(ahead.consume(1)).toBe(false)
 })
