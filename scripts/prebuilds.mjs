@@ -5,6 +5,7 @@
  */
 import { mkdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { problemsOf, unknownToMusl, whyNoGlibc } from './lib/addon-check.mjs'
 import { arm64, ensureLiburing } from './lib/arm64.mjs'
 import { addonOf, buildAddon, builds, isBuilt } from './lib/native.mjs'
@@ -18,14 +19,14 @@ import {
 import { main, mustRun, root, say, SetupError, step } from './lib/process.mjs'
 import { setup } from './setup.mjs'
 
-await main(async () => {
+export async function makePrebuilts() {
   if (process.platform !== 'linux' || process.arch !== 'x64') {
     throw new SetupError('the prebuilt addons are made on Linux x64')
   }
   await setup('prebuilds')
   if (whyNotPrebuilt() !== undefined) await make()
   for (const arch of architectures) await check(arch)
-})
+}
 
 async function make() {
   await ensureLiburing()
@@ -52,3 +53,5 @@ async function check(arch) {
   if (problems.length > 0) throw new SetupError(`${path}:\n  ${problems.join('\n  ')}`)
   say(`${prebuiltOf(arch)}: ${sizeOf(arch)} bytes, as it has to be`)
 }
+
+if (import.meta.url === pathToFileURL(process.argv[1]).href) await main(makePrebuilts)

@@ -108,7 +108,7 @@ describe('the package, installed without scripts', () => {
   })
 })
 
-test('npm pack refuses to go on without prebuilt addons of these sources', async () => {
+test('it is known whether the prebuilt addons are of these sources', async () => {
   const url = pathToFileURL(join(root, 'scripts/lib/prebuilt.mjs')).href
   const code = `import(process.argv[1]).then((m) => console.log(m.whyNotPrebuilt()))`
   const { stdout } = await run(process.execPath, ['-e', code, url])
