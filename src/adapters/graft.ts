@@ -65,7 +65,7 @@ export class Graft implements StreamReader {
   #isReading = false
   #isArmed = false
   #isEnded = false
-  #isRef = true
+  #isRef: boolean
   /** It is counted as keeping the event loop alive. */
   #isAlive = false
   /** What came while nobody was reading: chunks, then perhaps the end (0 or -errno). */
@@ -96,6 +96,8 @@ export class Graft implements StreamReader {
     this.#engine = stock.engine
     this.#natives = natives
     this.#handle = handle
+    // It may be unref’d while its address is looked up, before there is a graft.
+    this.#isRef = handle.hasRef()
     this.#isUnix = isUnix
     this.#route = stock.engine.receives ? 'engine' : 'libuv'
     this.#context = new HandleContext(handle, isAccepted)
