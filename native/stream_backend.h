@@ -104,6 +104,8 @@ class StreamBackend {
   // Nothing of the stream is in flight when it returns, but see failure(); what was received has
   // arrived.
   virtual void Disarm(Stream& stream) = 0;
+  // With the next Submit() the descriptor becomes readable, whatever arrives.
+  virtual void Announce() {}
   // Hands over to the kernel what was armed.
   virtual void Submit() = 0;
   // Takes what has arrived by now.

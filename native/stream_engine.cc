@@ -384,6 +384,9 @@ bool StreamEngine::HasWork() const {
 
 bool StreamEngine::OnPrepare() {
   Flush();
+  // An end left for this turn is told in its poll phase, where libuv would read it. What follows
+  // from it in libuv, a shutdown, is carried out right behind that phase and no later.
+  if (!late_ends_.empty()) backend_->Announce();
   backend_->Submit();
   LetGo();
   batch_.Rest();

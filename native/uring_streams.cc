@@ -41,7 +41,7 @@ constexpr int kStepMs = 50;
 // Of this few sends a system call each costs no more than a submission.
 constexpr size_t kPlainSends = 2;
 
-enum : uint64_t { kReceiveTag = 1, kCancelTag = 2, kSendTag = 3 };
+enum : uint64_t { kReceiveTag = 1, kCancelTag = 2, kSendTag = 3, kNoTag = 4 };
 uint64_t Tag(uint64_t kind, uint32_t value) { return kind << 32 | value; }
 
 class UringStreams final : public StreamBackend {
@@ -51,6 +51,7 @@ class UringStreams final : public StreamBackend {
   const std::shared_ptr<Region>& pool() const override { return pool_; }
   int Arm(Stream& stream) override;
   void Disarm(Stream& stream) override;
+  void Announce() override;
   void Submit() override;
   void Reap() override;
   void SendAll(std::span<SendOp> ops) override;
@@ -242,6 +243,13 @@ int UringStreams::Arm(Stream& stream) {
   stream.in_kernel = false;
   arming_.push_back(stream.id);
   return 0;
+}
+
+void UringStreams::Announce() {
+  io_uring_sqe* sqe = NextEntry();
+  if (sqe == nullptr) return;
+  io_uring_prep_nop(sqe);
+  sqe->user_data = Tag(kNoTag, 0);
 }
 
 void UringStreams::Submit() {
