@@ -83,7 +83,7 @@ describe.each(drivers)('serve() on %s', (driver) => {
         say('threads', stats.threads.map(({ thread }) => thread).join(), new Set(stats.threads.map(({ threadId }) => threadId)).size)
         say('drivers', stats.threads.map(({ driverName }) => driverName).join())
         say('accepted', stats.accepted >= 2, stats.accepted === stats.threads[0].accepted + stats.threads[1].accepted)
-        say('sum', stats.driver.submissions > 0, stats.driver.submissions === stats.threads[0].driver.submissions + stats.threads[1].driver.submissions)
+        say('sum', stats.driver.opened > 0, stats.driver.opened === stats.threads[0].driver.opened + stats.threads[1].driver.opened)
         await cluster.stop({ timeout: 2000 })
         const after = await cluster.stats()
         say('after', after.accepted >= stats.accepted, after.open, after.threads.length, after.crashes, after.restarts)
