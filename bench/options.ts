@@ -24,7 +24,7 @@ export interface Options {
 export const USAGE = `npm run bench -- [options]
   --cases a,b        ids or their beginnings; all of ${CASES.map((one) => one.id).join(', ')}
   --targets a,b      all of ${TARGETS.join(', ')}
-  --node BIN         the node that runs the servers (the one that runs this)
+  --node WHICH       the Node that runs the servers: a version (24) or a path (the one that runs this)
   --trials N         rounds in which the targets alternate (5)
   --seconds S        measured window of a trial (3)
   --warmup S         load before the window (1)

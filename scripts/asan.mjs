@@ -27,7 +27,7 @@ await main(async (args) => {
     '--testTimeout=60000',
   ]
   const paths = args.some((arg) => !arg.startsWith('-')) ? [] : ['test/native', 'test/e2e']
-  const code = await runNode([...jest, ...args, ...paths], env)
+  const code = await runNode([...jest, ...args, ...paths], { env })
   const found = takeReports()
   for (const report of found) console.error(report)
   console.error(`sanitizers: ${found.length} report${found.length === 1 ? '' : 's'}`)

@@ -2,6 +2,7 @@
  * `npm run test:node-core`: setup, then Node's own tests with the arguments given. What it runs on
  * is compiled here, for the package's build leaves tests out.
  */
+import { takeNode } from './lib/node-version.mjs'
 import { handOver, main, mustRun, step } from './lib/process.mjs'
 import { filesBelow, hashOf, isStamped, writeStamp } from './lib/stamp.mjs'
 import { setup } from './setup.mjs'
@@ -12,7 +13,8 @@ const stamp = 'dist/test/node-core/.stamp'
 await main(async (args) => {
   await setup('build')
   await compile()
-  await handOver(['dist/test/node-core/main.js', ...args])
+  const { node, rest } = await takeNode(args)
+  await handOver(['dist/test/node-core/main.js', '--node', node, ...rest])
 })
 
 async function compile() {

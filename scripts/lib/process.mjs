@@ -55,13 +55,13 @@ export async function mustRun(what, command, args, options) {
 }
 
 /** Runs node with our stdio, passes signals on and ends with the child's exit code or signal. */
-export async function handOver(args, env = process.env) {
-  process.exitCode = await runNode(args, env)
+export async function handOver(args, options) {
+  process.exitCode = await runNode(args, options)
 }
 
 /** Runs node with our stdio, passes signals on and resolves to its exit code (128 + n for a signal). */
-export function runNode(args, env = process.env) {
-  const child = spawn(process.execPath, args, { cwd: root, env, stdio: 'inherit' })
+export function runNode(args, { env = process.env, node = process.execPath } = {}) {
+  const child = spawn(node, args, { cwd: root, env, stdio: 'inherit' })
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT']) {
     process.on(signal, () => {
       // A terminal sends Ctrl-C to the whole foreground group: the child already has it, and a

@@ -31,7 +31,7 @@ export class UsageError extends Error {}
 
 export const USAGE = `npm run test:node-core -- --suite DIR [options]
   --suite DIR       a checkout of Node.js, or a folder that holds its test/; see test/node-core/README.md
-  --node FILE       the binary under test (the one that runs this)
+  --node WHICH      the Node under test: a version (24) or a path (the one that runs this)
   --driver D        ${DRIVERS.join(', ')}, both, or none: plain Node (both)
   --area a,b        of ${AREAS.join(', ')};
                     core: the first five, around: the others, all (all)
