@@ -5,6 +5,7 @@
 import { activeSelection, lowLevelStats } from '../core/active'
 import type { ActiveDriver } from '../core/active'
 import { UringError, systemError } from '../core/errors'
+import { driverOptions } from '../core/options'
 import { missing, stock } from './stock'
 
 type Stats = ReturnType<ActiveDriver['stats']>
@@ -22,6 +23,7 @@ function withSockets(): ActiveDriver {
       return `${chosenFor}; but it refuses now, and libuv serves the sockets: ${message}`
     },
     features: stock?.engine.stats().features ?? [],
+    options: driverOptions(),
     stats,
   }
 }
@@ -44,5 +46,11 @@ function passThrough({ message }: Error): ActiveDriver {
       `uring-net: the ${wish} driver was asked for by URING_NET_DRIVER but cannot run: ${message}`,
     )
   }
-  return { name: 'node', reason: message, features: [], stats: () => ({}) }
+  return {
+    name: 'node',
+    reason: message,
+    features: [],
+    options: driverOptions(),
+    stats: () => ({}),
+  }
 }

@@ -4,7 +4,7 @@
  */
 import { makeActive } from '../core/active'
 import { StreamEngine } from '../core/stream-engine'
-import { defaultOptions } from '../core/driver'
+import { nativeOptions } from '../core/options'
 import type { Stock } from './graft'
 import { findContextNames } from './node/async-context'
 import { findHandles } from './node/handles'
@@ -30,12 +30,13 @@ function isRefused(): boolean {
 
 function find(): Found | Error | undefined {
   if (isRefused()) return undefined
+  const options = nativeOptions()
   try {
     const { TCP, Pipe, onStreamRead, owner, userBuffer } = findHandles()
     findContextNames(TCP)
     const tcp = captureNatives(TCP)
     const pipe = captureNatives(Pipe)
-    const engine = makeActive((binding, kind) => new StreamEngine(binding, kind, defaultOptions))
+    const engine = makeActive((binding, kind) => new StreamEngine(binding, kind, options))
     if (engine === undefined) return undefined
     flushBeforeTheEnd(engine)
     return { stock: { engine, onStreamRead, owner, userBuffer }, TCP, Pipe, tcp, pipe }

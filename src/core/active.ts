@@ -6,6 +6,8 @@ import type { Binding, DriverKind } from './binding'
 import { Driver } from './driver'
 import type { DriverStats } from './driver'
 import { UringError } from './errors'
+import { driverOptions, nativeOptions } from './options'
+import type { DriverOptions } from './options'
 import { makeChosen, selectDriver } from './select'
 import type { DriverName, Selection } from './select'
 
@@ -30,7 +32,7 @@ let lowLevel: Driver | undefined
 /** This thread's driver of the low-level API. Throws ERR_URING_DRIVER where node:net is passed through. */
 export function requireDriver(): Driver {
   if (lowLevel !== undefined) return lowLevel
-  const driver = makeActive((binding, kind) => new Driver(binding, kind))
+  const driver = makeActive((binding, kind) => new Driver(binding, kind, nativeOptions()))
   if (driver === undefined) {
     throw new UringError('ERR_URING_DRIVER', `uring-net/core needs a driver: ${selection.reason}`)
   }
@@ -49,6 +51,8 @@ export interface ActiveDriver {
   readonly reason: string
   /** Kernel features in use, by name. */
   readonly features: readonly string[]
+  /** The sizes in use; see configure() of uring-net/core. */
+  readonly options: Readonly<DriverOptions>
   /** Counters since load; empty for 'node'. */
   stats(): Partial<DriverStats>
 }
@@ -64,6 +68,10 @@ export const driver: ActiveDriver = {
   get features() {
     made()
     return lowLevel?.stats().features ?? []
+  },
+  get options() {
+    made()
+    return driverOptions()
   },
   stats() {
     made()

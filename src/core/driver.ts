@@ -14,6 +14,7 @@ import {
 } from './binding'
 import { Blocks } from './blocks'
 import { invariant, systemError } from './errors'
+import { defaultOptions } from './options'
 import { runTicks } from './ticks'
 
 /** The families of stream sockets. */
@@ -31,18 +32,6 @@ export interface Flushable {
 }
 
 export type DriverStats = NativeStats
-
-export const defaultOptions: NativeOptions = {
-  poolBytes: 2 << 20,
-  submissionEntries: 256,
-  completionEntries: 4096,
-  commandCapacity: 1024,
-  batchSize: 256,
-  endpointsMax: 1 << 17,
-  receiveBuffers: 512,
-  gatherUs: 100,
-  disable: 0,
-}
 
 export class Driver {
   readonly kind: DriverKind

@@ -21,6 +21,8 @@ export type UringErrorCode =
   | 'ERR_URING_SEND_PENDING'
   /** The forced driver cannot run here. */
   | 'ERR_URING_DRIVER'
+  /** A size in the environment is none, or configure() came too late or does not know the option. */
+  | 'ERR_URING_OPTIONS'
   /** A thread of serve() ended by itself. */
   | 'ERR_URING_THREAD_ENDED'
   /** Threads of serve() crash more often than they may be replaced. */

@@ -35,7 +35,7 @@ export interface Command {
   prints: (string | RegExp)[]
 }
 
-const start = /^(?:URING_NET_DRIVER=\w+ )?node (?:--(?:require|import) [\w/-]+ )?-e /
+const start = /^(?:URING_NET_[A-Z_]+=\w+ )?node (?:--(?:require|import) [\w/-]+ )?-e /
 
 /** Every `node -e` command, which ends where its quotes do, and the `# prints:` lines that follow it. */
 export function commands(): Command[] {

@@ -18,7 +18,7 @@ import {
   loadBinding,
 } from '../../src/core/binding'
 import type { NativeDriver, SocketName } from '../../src/core/binding'
-import { defaultOptions } from '../../src/core/driver'
+import { defaultOptions } from '../../src/core/options'
 import { drivers, until } from './rig'
 
 const truncatedFlag = 0x20

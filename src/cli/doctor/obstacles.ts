@@ -2,7 +2,7 @@
  * Judges the facts: what keeps io_uring, or the connections it should carry, from running here, and the one line that
  * mends it. Pure. Says nothing about what is not in the way.
  */
-import { defaultOptions } from '../../core/driver'
+import { driverOptions } from '../../core/options'
 import { Errno, errnoName } from './errno'
 import { features } from './features'
 import type { FeatureName } from './features'
@@ -172,9 +172,10 @@ function memory({ memlock, container }: Facts): Obstacle {
 
 /** It runs, but the queues are smaller than they should be. */
 function shrunkRing({ ring, container }: Facts): Obstacle | undefined {
-  if (!ring?.ok || ring.submissionEntries >= defaultOptions.submissionEntries) return undefined
+  const { submissionEntries: asked } = driverOptions()
+  if (!ring?.ok || ring.submissionEntries >= asked) return undefined
   const { submissionEntries: entries } = ring
-  const problem = `RLIMIT_MEMLOCK holds the ring to ${entries} entries of ${defaultOptions.submissionEntries}`
+  const problem = `RLIMIT_MEMLOCK holds the ring to ${entries} entries of ${asked}`
   return { id: 'memlock', problem, remedy: memlockRemedy(container) }
 }
 
