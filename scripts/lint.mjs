@@ -1,6 +1,7 @@
 /*
  * `npm run lint` and, with --fix, `npm run format`: Prettier, ESLint, clang-format, the types of
- * everything, tests included, and the package as it is published. All of them run even if one fails.
+ * everything, tests included, the package as it is published, and docs/reference.md. All of them run
+ * even if one fails.
  */
 import { capture, main } from './lib/process.mjs'
 import { filesBelow, filesIn } from './lib/stamp.mjs'
@@ -20,12 +21,14 @@ function lints() {
     ['clang-format', 'clang-format', '--dry-run', '-Werror', ...cFiles()],
     ['types', 'node', 'node_modules/typescript/bin/tsc', '--noEmit', '-p', 'tsconfig.json'],
     ['package', 'node', 'scripts/lib/package-lint.mjs'],
+    ['reference', 'node', 'scripts/reference.mjs', '--check'],
   ]
 }
 
 function fixes() {
   return [
     ['prettier', 'node', 'node_modules/prettier/bin/prettier.cjs', '--write', '.'],
+    ['reference', 'node', 'scripts/reference.mjs'],
     ['clang-format', 'clang-format', '-i', ...cFiles()],
   ]
 }

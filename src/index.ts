@@ -11,8 +11,11 @@ import * as socket from './adapters/net-socket'
 import { driver as presented } from './adapters/driver-info'
 import * as namespace from './namespace'
 
+/** The active driver of this thread's sockets: which one it is, why, with which sizes, and what it has done. */
 export const driver = presented
+/** Puts a server on the driver before it listens: http, https, http2, tls or any other that extends net.Server. Returns it. */
 export const attach = server.attach
+/** attach(server), then server.listen(...args). */
 export const listen = server.listen
 
 export const Socket = socket.Socket
@@ -27,6 +30,7 @@ export type Server = nodeNet.Server
 export type BlockList = nodeNet.BlockList
 export type SocketAddress = nodeNet.SocketAddress
 export type * from 'node:net'
+export type { ActiveDriver } from './core/active'
 
 export const BlockList = nodeNet.BlockList
 export const SocketAddress = nodeNet.SocketAddress

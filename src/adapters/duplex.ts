@@ -16,6 +16,7 @@ import { CorkBypass } from './cork-bypass'
 import { defensiveCopy, writeDefensiveCopy } from './defensive-copy'
 import type { AheadSender, Write } from './defensive-copy'
 
+/** How the stream buffers, and how it ends. */
 export interface DuplexOptions {
   /** Bytes to buffer in each direction before asking for a pause. Default 65536. */
   highWaterMark?: number

@@ -18,6 +18,7 @@ import { Errno, UringError, invalidArgument, outOfRange, systemError } from '../
 /** A message larger than this is sent by itself instead of being gathered with others. */
 const gatherBytesMax = 16384
 
+/** How much is accepted. */
 export interface ReadinessOptions {
   /** Bytes that may be accepted and not yet taken by the kernel. Default 65536. */
   highWaterMark?: number
@@ -48,6 +49,10 @@ const unflushed = new Set<Readiness>()
 // W6: what was accepted in the tick that calls process.exit() gets its attempt.
 process.on('exit', () => Readiness.flushAll())
 
+/**
+ * A connection as a non-blocking socket: tryRead and tryWrite do at once what can be done, and onReadable and onWritable say
+ * when to ask again. What tryWrite has accepted it has copied, and sends.
+ */
 export class Readiness {
   /** Called once after tryRead answered -1, when asking again is worth it. */
   onReadable: (() => void) | null = null

@@ -161,10 +161,13 @@ export interface NativeOptions {
   disable: number
 }
 
-/** Filled by NativeDriver.name(). */
+/** One end of a TCP connection, or a listener: getsockname(2), getpeername(2). */
 export interface SocketName {
+  /** As text, IPv6 with its zone. */
   address: string
+  /** 1 to 65535. */
   port: number
+  /** Of the address; an IPv4 peer of a listener on `::` has an IPv6 address of the form ::ffff:a.b.c.d. */
   family: 'IPv4' | 'IPv6'
 }
 
@@ -325,6 +328,7 @@ export interface NativeStreamEngine {
   close(): number
 }
 
+/** What a driver has done so far, and has in flight. Counters only grow; they are of one thread. */
 export interface NativeStats {
   /** Endpoints that exist. */
   endpoints: number
@@ -340,8 +344,9 @@ export interface NativeStats {
   batches: number
   /** Times the kernel was entered to submit or reap (uring), or epoll_wait was called (epoll). */
   enters: number
-  /** Bytes received and sent so far. What libuv receives or sends for a socket of net is not in them. */
+  /** Bytes received so far. What libuv receives for a socket of net is not in it. */
   bytesReceived: number
+  /** Bytes sent so far. What libuv sends for a socket of net is not in it. */
   bytesSent: number
   /** Times the receive pool ran dry under an operation. */
   poolExhausted: number
@@ -349,8 +354,9 @@ export interface NativeStats {
   overflows: number
   /** Completions of the kernel that name no operation: dropped. Anything but 0 is a defect. */
   unexpectedCompletions: number
-  /** Ring sizes in use (uring), after shrinking. */
+  /** Size of the submission queue (uring), after shrinking. */
   submissionEntries: number
+  /** Size of the completion queue (uring), after shrinking. */
   completionEntries: number
   /** Feature bits in use, as names. */
   features: string[]

@@ -19,6 +19,7 @@ import type { FileSource, OpenedFile, SendFileOptions } from './send-file'
 import { Sending, partsOf } from './sending'
 import type { Sendable } from './sending'
 
+/** How to receive, besides a signal and a timeout. */
 export interface ReceiveOptions extends Cancellable {
   /** Memory for the bytes: a lease of a Pool or of a receive before. */
   into?: Lease | undefined
@@ -39,6 +40,10 @@ const abandoned = new FinalizationRegistry<Receiving>((receiving) => {
   channel.close(hasUnread, () => {})
 })
 
+/**
+ * A connection on the low-level API. It pulls: nothing is told, each operation answers with a promise, and every buffer that
+ * was lent comes back with it. One reader and any number of senders at a time.
+ */
 export class Connection {
   readonly #receiving: Receiving
   /** @internal */

@@ -24,6 +24,7 @@ import type { Sendable } from './sending'
 
 export { Datagram } from './datagrams'
 
+/** Where to bind, and how. */
 export interface BindOptions {
   /** Default 0: any free one. */
   port?: number | undefined
@@ -37,6 +38,7 @@ export interface BindOptions {
   ipv6Only?: boolean | undefined
   /** Bytes of the kernel's buffers, which doubles what it is told (SO_RCVBUF and SO_SNDBUF, socket(7)). */
   receiveBufferSize?: number | undefined
+  /** As receiveBufferSize, for what is sent. */
   sendBufferSize?: number | undefined
   /** One that is aborted already refuses the call. */
   signal?: AbortSignal | undefined
@@ -44,13 +46,17 @@ export interface BindOptions {
 
 /** Where a datagram goes to: an IP address of the socket's family (IPv4 also from a socket on '::'). */
 export interface Destination {
+  /** An IP address. */
   address: string
+  /** 1 to 65535. */
   port: number
 }
 
 /** Of a send: where to, unless the socket is connected. */
 export interface SendOptions extends Cancellable {
+  /** An IP address of the socket's family. */
   address?: string | undefined
+  /** 1 to 65535. */
   port?: number | undefined
 }
 
@@ -64,7 +70,10 @@ const abandoned = new FinalizationRegistry<Datagrams>((datagrams) => {
   if (!datagrams.isClosing) datagrams.close(() => {})
 })
 
-/** @internal */
+/**
+ * A UDP socket. Datagrams come in leases, one each, with where they are from; sends leave together. Everything is the
+ * caller's to pull: nothing is read for a socket that nobody receives from, beyond a bound.
+ */
 export class DatagramSocket {
   readonly #datagrams: Datagrams
   readonly #family: 'inet' | 'inet6'
@@ -279,6 +288,7 @@ export class DatagramSocket {
     this.#setMembership(group, networkInterface, 1)
   }
 
+  /** The opposite of joinGroup, with the same arguments. */
   leaveGroup(group: string, networkInterface?: string): void {
     this.#setMembership(group, networkInterface, 0)
   }

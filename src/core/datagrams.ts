@@ -27,8 +27,11 @@ const truncatedFlag = 0x20
 export class Datagram {
   /** The bytes, in the memory that the kernel has put them into. The receiver's: release it, or send it on. */
   readonly lease: Lease
+  /** The sender's address, IPv6 with its zone. */
   readonly address: string
+  /** The sender's port. */
   readonly port: number
+  /** Of the address. */
   readonly family: 'IPv4' | 'IPv6'
   /** The datagram was longer than the buffer, and the rest of it is lost. */
   readonly truncated: boolean

@@ -30,6 +30,7 @@ export type UringErrorCode =
 
 /** An error of this package. Recognised by `code`, also across realms. */
 export class UringError extends Error {
+  /** Which one; docs/errors.md says what to do about each. */
   readonly code: UringErrorCode
 
   constructor(code: UringErrorCode, message: string) {
@@ -41,11 +42,15 @@ export class UringError extends Error {
 
 /** A failed system call, as Node reports one. */
 export interface SystemError extends Error {
+  /** Its name, like ECONNRESET (errno(3)). */
   code: string
   /** Negative, as in Node. */
   errno: number
+  /** What failed: read, write, connect, listen and others, as Node names them. */
   syscall: string
+  /** The address or path, where there is one. */
   address?: string
+  /** The port, where there is one. */
   port?: number
 }
 

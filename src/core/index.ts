@@ -6,6 +6,8 @@ import { Pool as DriverPool } from './pool'
 import type { PoolOptions } from './pool'
 
 export { driver } from './active'
+export type { ActiveDriver } from './active'
+export type { NativeStats as DriverStats } from './binding'
 export type { Cancellable } from './cancellation'
 export { orThrow } from './completion'
 export type { Completion } from './completion'

@@ -12,6 +12,7 @@ import type { Block, BlockSource } from './block'
 import { copyOf } from './copy'
 import { UringError, invalidArgument, outOfRange } from './errors'
 
+/** Whose the bytes are: the caller's, the kernel's, or the pool's again. */
 export type LeaseState = 'owned' | 'inFlight' | 'released'
 
 /**
@@ -32,6 +33,10 @@ function guardOf(block: Block): object {
   return made
 }
 
+/**
+ * The right to a range of memory that the kernel can send from or receive into. Who has it may read and write `bytes`; while
+ * an operation has it, nobody may. It comes back with the operation's end, and goes back to its pool by release() or `using`.
+ */
 export class Lease {
   readonly #block: Block
   #guard: object | undefined
@@ -53,6 +58,7 @@ export class Lease {
     return typeof value === 'object' && value !== null && #block in value
   }
 
+  /** Whose the bytes are now. */
   get state(): LeaseState {
     return this.#state
   }

@@ -76,6 +76,7 @@ class Accepting implements AcceptorHandler {
 
 const abandoned = new FinalizationRegistry<Accepting>((accepting) => accepting.close(() => {}))
 
+/** Accepts connections: accept() for the next one, `for await` for all. What is accepted and not taken waits here, bounded. */
 export class Listener {
   readonly #accepting: Accepting
   #closing: Promise<void> | null = null

@@ -7,6 +7,7 @@ import type { Driver } from './driver'
 import { outOfRange } from './errors'
 import { Lease } from './lease'
 
+/** How many leases, and how large. */
 export interface PoolOptions {
   /** Leases in the pool. Default 64. */
   count?: number

@@ -10,6 +10,7 @@ import type { FileRange } from './file-sending'
 /** A path (or file: URL), a FileHandle, or a descriptor. The two latter stay the caller's. */
 export type FileSource = string | URL | FileHandle | number
 
+/** Which part of the file, and what to tell. */
 export interface SendFileOptions extends Cancellable {
   /** Byte to begin with. Default 0. */
   offset?: number | undefined

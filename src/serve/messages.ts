@@ -33,10 +33,12 @@ export type Report =
 
 /** One thread's numbers. */
 export interface Counters {
-  /** Connections accepted so far, and those that are open. */
+  /** Connections accepted so far. */
   accepted: number
+  /** Connections that are open. */
   open: number
-  /** Its driver, and driver.stats(). */
+  /** Its driver: uring, epoll or node. */
   driverName: string
+  /** driver.stats() of the thread. */
   driver: Partial<DriverStats>
 }

@@ -5,6 +5,7 @@ import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { invalidArgument, outOfRange } from '../core/errors'
 
+/** What serves, where, and on how many threads. */
 export interface ServeOptions {
   /** The worker's module: a URL, or a path (relative to the working directory). Its default export is a WorkerFunction. */
   worker: string | URL
@@ -20,12 +21,14 @@ export interface ServeOptions {
   workerData?: unknown
   /**
    * Crashes within `crashesWithin` milliseconds that are made good by another thread; one more, and the whole is stopped with
-   * an 'error' (ERR_URING_CRASHES). Default 10 within 60000.
+   * an 'error' (ERR_URING_CRASHES). Default 10.
    */
   crashesMax?: number | undefined
+  /** Milliseconds. Default 60000. */
   crashesWithin?: number | undefined
 }
 
+/** How long a stop may take. */
 export interface StopOptions {
   /** Milliseconds until connections that are still open are destroyed; 0: at once. Default 10000. */
   timeout?: number | undefined

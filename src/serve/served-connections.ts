@@ -19,6 +19,7 @@ export interface ConnectionHandler {
    * thread, as does an 'error' of a socket that nobody listens to.
    */
   onConnection(connection: Connection): Promise<void>
+  /** Told what onConnection rejected with. What it throws is uncaught. */
   onError?(error: unknown, connection: Connection): void
 }
 

@@ -5,6 +5,7 @@ import type { Counters } from './messages'
 /** The numbers of driver.stats(). */
 export type DriverCounters = Partial<Omit<DriverStats, 'features'>>
 
+/** One thread's counters. */
 export interface ThreadStats extends Counters {
   /** Which of them, from 0 on. During a restart there are two with one number. */
   thread: number
@@ -12,13 +13,15 @@ export interface ThreadStats extends Counters {
   threadId: number
 }
 
+/** The counters of all threads. */
 export interface ClusterStats {
   /** Connections accepted by all threads, those included that are gone. */
   accepted: number
   /** Connections that are open. */
   open: number
-  /** Threads that took the place of another, and those that ended by themselves. */
+  /** Threads that took the place of another. */
   restarts: number
+  /** Threads that ended by themselves. */
   crashes: number
   /**
    * The numbers of driver.stats(), added up. Of threads that are gone there is what they counted, not what they held

@@ -2,12 +2,15 @@
 import type { Server } from 'node:net'
 import type { ConnectionHandler } from './served-connections'
 
+/** What a worker's function is told. */
 export interface WorkerContext {
   /** Which of the threads this one is, from 0 on. */
   readonly thread: number
+  /** How many there are. */
   readonly threads: number
   /** Aborted when the thread is to end: it accepts nothing any more, and its connections have a deadline. */
   readonly signal: AbortSignal
+  /** A copy of what serve() was given. */
   readonly workerData: unknown
 }
 

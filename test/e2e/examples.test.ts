@@ -1,105 +1,221 @@
-/**
- * Every built example runs as the README tells, in a process of its own on each driver, with node:net as client. Owns
- * those processes; none outlives its test.
- */
+/** The built examples do what they say, each in a process of its own on each driver. Owns those processes and their peers. */
 import { spawn } from 'node:child_process'
-import type { ChildProcess } from 'node:child_process'
+import type { ChildProcessByStdio } from 'node:child_process'
+import { createHash, randomBytes } from 'node:crypto'
 import { once } from 'node:events'
+import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import http from 'node:http'
 import net from 'node:net'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import type { Readable } from 'node:stream'
 import { drivers } from './subjects'
-import { digest, pattern, readAll } from './wire'
 
-const examples = join(__dirname, '../../dist/examples')
-const children: ChildProcess[] = []
+type Child = ChildProcessByStdio<null, Readable, null>
 
-function start(file: string, driver: string, ...args: string[]): ChildProcess {
-  const env = { ...process.env, URING_NET_DRIVER: driver }
-  const child = spawn(process.execPath, [join(examples, file), ...args], {
-    env,
+const host = '127.0.0.1'
+const running = new Set<Child>()
+
+/** Starts an example; its first line, and its port if it says one. */
+async function start(
+  driver: string,
+  name: string,
+  ...args: (string | number)[]
+): Promise<{ child: Child; line: string; port: number }> {
+  const path = join(__dirname, '../../dist/examples', `${name}.js`)
+  const child = spawn(process.execPath, [path, ...args.map(String)], {
+    env: { ...process.env, URING_NET_DRIVER: driver },
     stdio: ['ignore', 'pipe', 'inherit'],
     timeout: 15_000,
   })
-  children.push(child)
-  return child
+  running.add(child)
+  const [line] = (await once(createInterface(child.stdout), 'line')) as [string]
+  expect(line).toContain(`driver ${driver}`)
+  return { child, line, port: Number(/:(\d+),/.exec(line)?.[1]) }
 }
 
-/** The address that an example prints when it listens. */
-async function addressOf(
-  child: ChildProcess,
-): Promise<{ host: string; port: number; line: string }> {
-  const [line] = (await once(createInterface(child.stdout!), 'line')) as [string]
-  const [, host, port] = /(\d+\.\d+\.\d+\.\d+):(\d+)/.exec(line)!
-  return { host: host!, port: Number(port), line }
+/** What an example that ends by itself prints. */
+async function outputOf(
+  driver: string,
+  name: string,
+  ...args: (string | number)[]
+): Promise<string[]> {
+  const path = join(__dirname, '../../dist/examples', `${name}.js`)
+  const child = spawn(process.execPath, [path, ...args.map(String)], {
+    env: { ...process.env, URING_NET_DRIVER: driver },
+    stdio: ['ignore', 'pipe', 'inherit'],
+    timeout: 15_000,
+  })
+  let text = ''
+  child.stdout.on('data', (data: Buffer) => (text += data.toString()))
+  await once(child, 'close')
+  return text.trimEnd().split('\n')
 }
 
-async function echoed(target: { host: string; port: number }, bytes: Buffer): Promise<Buffer> {
-  const socket = net.connect({ ...target, allowHalfOpen: true })
-  socket.end(bytes)
-  return readAll(socket)
+/** A server of node:net on a free port. */
+async function listen(onConnection: (socket: net.Socket) => void): Promise<net.Server> {
+  const server = net.createServer({ allowHalfOpen: true }, onConnection).listen(0, host)
+  await once(server, 'listening')
+  return server
+}
+
+const portOf = (server: net.Server): number => (server.address() as net.AddressInfo).port
+const hash = (bytes: Buffer): string => createHash('sha256').update(bytes).digest('hex')
+
+async function read(stream: Readable): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  for await (const chunk of stream) chunks.push(chunk as Buffer)
+  return Buffer.concat(chunks)
 }
 
 afterEach(async () => {
-  const exits = children.splice(0).map(async (child) => {
-    if (child.exitCode !== null || child.signalCode !== null) return
-    const exited = once(child, 'exit')
+  for (const child of running) {
+    const isOver = child.exitCode !== null || child.signalCode !== null
+    const exited = isOver ? undefined : once(child, 'exit')
     child.kill()
     await exited
-  })
-  await Promise.all(exits)
+  }
+  running.clear()
 })
 
-describe.each(drivers)('examples on %s', (driver) => {
-  it.each(['echo-lease.js', 'echo-net.js'])('%s echoes', async (file) => {
-    const { host, port, line } = await addressOf(start(file, driver, '0'))
-    expect(line).toContain(`driver ${driver}`)
-    const lengths = [0, 1, 16385, 3 << 20]
-    const all = await Promise.all(lengths.map((n) => echoed({ host, port }, pattern(n, n))))
-    expect(all.map(digest)).toEqual(lengths.map((n) => digest(pattern(n, n))))
-  })
-
-  it.each(['echo-lease.js', 'echo-net.js'])('%s survives a reset', async (file) => {
-    const { host, port } = await addressOf(start(file, driver, '0'))
-    const rude = net.connect({ host, port })
-    rude.on('error', () => {})
-    await once(rude, 'connect')
-    rude.write(pattern(1 << 20))
-    await once(rude, 'data')
-    rude.resetAndDestroy()
-    const bytes = pattern(100_000)
-    expect(digest(await echoed({ host, port }, bytes))).toBe(digest(bytes))
-  })
-
-  it('serve.js answers on every thread, restarts at SIGHUP and ends at SIGTERM', async () => {
-    const child = start('serve.js', driver, '0', '2')
-    const lines = createInterface(child.stdout!)[Symbol.asyncIterator]()
-    const { value: line } = (await lines.next()) as { value: string }
-    const [, host, port] = /(\d+\.\d+\.\d+\.\d+):(\d+), 2 threads$/.exec(line)!
-    const ask = async (): Promise<string> => {
-      const socket = net.connect({ host: host!, port: Number(port) })
-      socket.write('GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n')
-      const answer = (await readAll(socket)).toString()
-      return /thread \d, driver \w+/.exec(answer)![0]
+describe.each(drivers)('on %s', (driver) => {
+  test('proxy.js carries both directions whole, and passes on each FIN', async () => {
+    const target = await listen((socket) => socket.pipe(socket))
+    try {
+      const { port } = await start(driver, 'proxy', 0, portOf(target))
+      const bytes = Array.from({ length: 8 }, () => randomBytes(1 << 20))
+      const answers = await Promise.all(
+        bytes.map((sent) => {
+          const socket = net.connect({ port, host, allowHalfOpen: true })
+          socket.end(sent)
+          return read(socket)
+        }),
+      )
+      expect(answers.map(hash)).toEqual(bytes.map(hash))
+    } finally {
+      target.close()
     }
-    const met = new Set<string>()
-    while (met.size < 2) met.add(await ask())
-    expect([...met].sort()).toEqual([`thread 0, driver ${driver}`, `thread 1, driver ${driver}`])
-    child.kill('SIGHUP')
-    expect((await lines.next()).value).toBe('restarted')
-    await ask()
-    const exited = once(child, 'exit')
-    child.kill('SIGTERM')
-    expect((await lines.next()).value).toMatch(/^stopped after \d+ connections$/)
-    expect((await exited)[0]).toBe(0)
   })
 
-  it('priority-writer.js shows urgent frames early and no corruption', async () => {
-    const child = start('priority-writer.js', driver)
-    const exited = once(child, 'exit')
-    const output = (await readAll(child.stdout!)).toString()
-    expect((await exited)[0]).toBe(0)
-    expect(output).toMatch(/frames received: 203; urgent ones came as number \d+, \d+, \d+/)
-    expect(output).toContain('corruption: none')
+  test('proxy.js resets the one side when the other is broken', async () => {
+    const target = await listen((socket) =>
+      socket.on('error', () => {}).once('data', () => socket.resetAndDestroy()),
+    )
+    try {
+      const { port } = await start(driver, 'proxy', 0, portOf(target))
+      const socket = net.connect({ port, host })
+      socket.write('break it')
+      const [error] = (await once(socket, 'error')) as [NodeJS.ErrnoException]
+      expect(error.code).toBe('ECONNRESET')
+    } finally {
+      target.close()
+    }
+  })
+
+  test('deadline-client.js has its answer, or says after which time there is none', async () => {
+    const server = await listen((socket) =>
+      socket.once('data', (data) => socket.end(`${data.toString().trim()} to you\n`)),
+    )
+    const silent = await listen((socket) => socket.resume().on('end', () => socket.end()))
+    try {
+      expect(await outputOf(driver, 'deadline-client', portOf(server), host, 5000)).toEqual([
+        `driver ${driver}`,
+        'answer: hello to you',
+      ])
+      expect(await outputOf(driver, 'deadline-client', portOf(silent), host, 50)).toEqual([
+        `driver ${driver}`,
+        'ETIMEDOUT: no answer within 50 ms',
+      ])
+    } finally {
+      server.close()
+      silent.close()
+    }
+  })
+
+  describe('static-files.js', () => {
+    const directory = mkdtempSync(join(tmpdir(), 'uring-net-files-'))
+    const content = randomBytes(3 << 20)
+    writeFileSync(join(directory, 'large file'), content)
+    writeFileSync(join(directory, 'empty'), '')
+    symlinkSync('/etc/passwd', join(directory, 'outside'))
+    afterAll(() => rmSync(directory, { recursive: true, force: true }))
+
+    /** Several requests on one connection. */
+    async function ask(
+      port: number,
+      wanted: { path: string; method?: string; range?: string }[],
+    ): Promise<[number, string, Record<string, unknown>][]> {
+      const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
+      const answers: [number, string, Record<string, unknown>][] = []
+      for (const { path, method = 'GET', range } of wanted) {
+        const request = http.request({
+          port,
+          host,
+          agent,
+          path,
+          method,
+          headers: range === undefined ? {} : { range },
+        })
+        request.end()
+        const [response] = (await once(request, 'response')) as [http.IncomingMessage]
+        const { 'content-length': length, 'content-range': part } = response.headers
+        answers.push([response.statusCode!, hash(await read(response)), { length, part }])
+      }
+      agent.destroy()
+      return answers
+    }
+
+    test('answers with the whole, with parts, and without a body', async () => {
+      const { port } = await start(driver, 'static-files', 0, directory)
+      const size = content.length
+      const none = hash(Buffer.alloc(0))
+      expect(
+        await ask(port, [
+          { path: '/large%20file' },
+          { path: '/large%20file', range: 'bytes=1000-1999' },
+          { path: '/large%20file', range: `bytes=${size - 5}-` },
+          { path: '/large%20file', range: 'bytes=-70000' },
+          { path: '/large%20file', range: `bytes=${size}-` },
+          { path: '/large%20file', method: 'HEAD' },
+          { path: '/empty?really' },
+          { path: '/nothing' },
+          { path: '/outside' },
+          { path: '/%2e%2e/%2e%2e/etc/passwd' },
+          { path: '/%' },
+          { path: '/' },
+        ]),
+      ).toEqual([
+        [200, hash(content), { length: `${size}` }],
+        [
+          206,
+          hash(content.subarray(1000, 2000)),
+          { length: '1000', part: `bytes 1000-1999/${size}` },
+        ],
+        [
+          206,
+          hash(content.subarray(size - 5)),
+          { length: '5', part: `bytes ${size - 5}-${size - 1}/${size}` },
+        ],
+        [
+          206,
+          hash(content.subarray(size - 70_000)),
+          { length: '70000', part: `bytes ${size - 70_000}-${size - 1}/${size}` },
+        ],
+        [416, none, { length: '0', part: `bytes */${size}` }],
+        [200, none, { length: `${size}` }],
+        [200, none, { length: '0' }],
+        ...Array.from({ length: 5 }, () => [404, none, { length: '0' }]),
+      ])
+    })
+
+    test('answers pipelined requests in order, and closes after what is no request', async () => {
+      const { port } = await start(driver, 'static-files', 0, directory)
+      const socket = net.connect({ port, host })
+      const get = 'GET /empty HTTP/1.1\r\nHost: x\r\n\r\n'
+      socket.write(`${get}${get}HEAD /nothing HTTP/1.1\r\n\r\nPOST / HTTP/1.1\r\n\r\n`)
+      const answers = (await read(socket)).toString().match(/HTTP\/1\.1 \d+/g)
+      expect(answers).toEqual(['HTTP/1.1 200', 'HTTP/1.1 200', 'HTTP/1.1 404', 'HTTP/1.1 400'])
+    })
   })
 })
