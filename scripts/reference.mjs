@@ -17,6 +17,7 @@ const entries = [
   ['uring-net/core', 'src/core/index.ts'],
   ['uring-net/udp', 'src/udp.ts'],
   ['uring-net/serve', 'src/serve/index.ts'],
+  ['uring-net/dashboard', 'src/dashboard/index.ts'],
   ['uring-net/duplex', 'src/adapters/duplex.ts'],
   ['uring-net/readiness', 'src/adapters/readiness.ts'],
 ]
