@@ -3,10 +3,19 @@
 
 #include <liburing.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 
 namespace uring_net {
+
+// What the kernel and this process share is the same on every processor (linux/io_uring.h).
+static_assert(sizeof(io_uring_sqe) == 64 && sizeof(io_uring_cqe) == 16);
+static_assert(offsetof(io_uring_sqe, user_data) == 32 && offsetof(io_uring_sqe, buf_group) == 40);
+static_assert(offsetof(io_uring_cqe, res) == 8 && offsetof(io_uring_cqe, flags) == 12);
+static_assert(sizeof(io_uring_buf) == 16 && offsetof(io_uring_buf, bid) == 12);
+static_assert(offsetof(io_uring_buf_ring, tail) == 14 && sizeof(io_uring_buf_reg) == 40);
+static_assert(sizeof(io_uring_recvmsg_out) == 16 && sizeof(io_uring_sync_cancel_reg) == 64);
 
 struct Options;
 

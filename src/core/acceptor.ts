@@ -6,6 +6,7 @@ import { Op } from './binding'
 import type { SocketName } from './binding'
 import type { Driver } from './driver'
 import { Errno, invariant } from './errors'
+import { clearTimeout, setTimeout } from './timers'
 
 /** Takes what arrives on an acceptor. */
 export interface AcceptorHandler {
@@ -18,9 +19,6 @@ export interface AcceptorHandler {
 /** Milliseconds after which accepting is tried again after it has failed: at first, and at most. */
 const retryFirst = 10
 const retryMax = 1000
-
-// As they are when the package is loaded: fake timers of test tools must not stop a listener.
-const { setTimeout, clearTimeout } = globalThis
 
 type Accepting =
   | { state: 'none' }

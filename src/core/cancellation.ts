@@ -3,6 +3,7 @@
  * says so. Owns one listener on the signal and one timer for as long as the operation runs, never longer.
  */
 import { Errno, invalidArgument, outOfRange, systemError } from './errors'
+import { clearTimeout, setTimeout } from './timers'
 
 /** Options of every operation that can be cancelled. */
 export interface Cancellable {
@@ -11,9 +12,6 @@ export interface Cancellable {
   /** Milliseconds until the operation is asked to end, with ETIMEDOUT. 1 to 2147483647. */
   timeout?: number | undefined
 }
-
-// As they are when the package is loaded: fake timers of test tools must not stop a deadline.
-const { setTimeout, clearTimeout } = globalThis
 
 const timeoutMax = 2147483647
 

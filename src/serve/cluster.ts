@@ -10,9 +10,7 @@ import type { Sockets } from './sockets'
 import { Sum } from './stats'
 import type { ClusterStats, DriverCounters } from './stats'
 import { ServingThread } from './thread'
-
-// As they are when the package is loaded: fake timers of test tools must not keep a thread from being replaced.
-const { setTimeout, clearTimeout } = globalThis
+import { clearTimeout, setTimeout } from '../core/timers'
 
 /** Milliseconds before the thread of a second crash in a row is replaced; the first one is at once. Doubles each time. */
 const delayFirst = 100

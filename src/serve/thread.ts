@@ -7,9 +7,7 @@ import { MessageChannel, Worker, receiveMessageOnPort } from 'node:worker_thread
 import type { MessagePort } from 'node:worker_threads'
 import { UringError } from '../core/errors'
 import type { Assignment, Counters, Order, Report, ServedKind } from './messages'
-
-// As they are when the package is loaded: fake timers of test tools must not stop a deadline.
-const { setTimeout, clearTimeout } = globalThis
+import { clearTimeout, setTimeout } from '../core/timers'
 
 /** Milliseconds beyond the deadline of connections: a thread that is not through by then does not run its event loop. */
 const forceAfterMs = 1000
