@@ -6,6 +6,7 @@
 import type { Entry, StreamEngine, StreamReader } from '../core/stream-engine'
 import { Errno, systemError } from '../core/errors'
 import { HandleContext } from './node/async-context'
+import { takesResetForEnd } from './node/hang-up'
 import type { NodeHandle, SocketInternals } from './node/handles'
 import type { Natives } from './node/natives'
 
@@ -259,7 +260,7 @@ export class Graft implements StreamReader {
       }
       this.#context.run(this.#push, this, chunk)
       if (this.#route !== 'engine') return
-      if (this.#isReading && this.#end < 0) this.#endBehindData()
+      if (this.#isReading && this.#end < 0 && takesResetForEnd) this.#endBehindData()
       // Also of a reader that has paused meanwhile: the next receive would bring it as much again.
       else if (chunk.length >= bulkBytes && this.#isArmed) this.#becomeBulk()
     } else if (result === Errno.EAGAIN) {
@@ -275,7 +276,7 @@ export class Graft implements StreamReader {
     }
   }
 
-  /** A reset came right behind the data: libuv takes it for the end of the stream, and leaves the error to a write. */
+  /** A reset came right behind the data: this libuv takes it for the end of the stream, and leaves the error to a write. */
   #endBehindData(): void {
     this.#isEnded = true
     this.#context.run(this.#deliverEnd, this, 0)
