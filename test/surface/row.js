@@ -118,10 +118,10 @@ class Row {
     }
   }
 
-  /** Listens on the address, with a port that refuses on the others. */
-  async listenAlone(server, host, refusing) {
+  /** Listens as the options say, with a port that refuses on the other addresses: no other process listens there. */
+  async listenAlone(server, options, refusing) {
     for (;;) {
-      const port = await this.listen(server, { host })
+      const port = await this.listen(server, options)
       if (this.#refuse(port, refusing)) return port
       server.close()
       await this.once(server, 'close')

@@ -228,7 +228,7 @@ exports.rows = {
 
   'happy eyeballs goes on to the next address when one refuses': async (t) => {
     const server = t.server((socket) => socket.end())
-    const port = await t.listenAlone(server, '127.0.0.3', ['::1', '127.0.0.2'])
+    const port = await t.listenAlone(server, { host: '127.0.0.3' }, ['::1', '127.0.0.2'])
     const lookup = lookupOf([v6(), v4('127.0.0.2'), v4('127.0.0.3')])
     return follow(t, { port, host: 'h', lookup, autoSelectFamily: true })
   },
@@ -278,7 +278,7 @@ exports.rows = {
     t,
   ) => {
     const server = t.server((socket) => socket.pipe(socket))
-    const port = await t.listenAlone(server, '127.0.0.2', ['::1', loopback])
+    const port = await t.listenAlone(server, { host: '127.0.0.2' }, ['::1', loopback])
     const lookup = lookupOf([v6(), v4(), v4('127.0.0.2')])
     const socket = t.connect({ port, host: 'h', lookup, autoSelectFamily: true })
     socket.write('early ')
@@ -290,7 +290,7 @@ exports.rows = {
 
   'options set before a happy eyeballs connection are set on the one that wins': async (t) => {
     const server = t.server((socket) => socket.resume())
-    const port = await t.listenAlone(server, '127.0.0.2', [loopback])
+    const port = await t.listenAlone(server, { host: '127.0.0.2' }, [loopback])
     const lookup = lookupOf([v4(), v4('127.0.0.2')])
     const socket = t.track(new t.net.Socket())
     socket.setNoDelay(true).setKeepAlive(true, 7000).setTimeout(9000)

@@ -150,8 +150,7 @@ exports.rows = {
 
   'ipv6Only listens on one family': async (t) => {
     const server = t.server()
-    server.listen({ port: 0, host: '::', ipv6Only: true })
-    await t.once(server, 'listening')
+    await t.listenAlone(server, { host: '::', ipv6Only: true }, [loopback])
     return reach(t, server)
   },
 
