@@ -3,7 +3,7 @@
  * `--check` it writes nothing, and fails when the file is not what it would write. Either way it fails
  * when something exported has no doc comment.
  */
-import { readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import net from 'node:net'
 import { join, relative } from 'node:path'
 import ts from 'typescript'
@@ -175,7 +175,7 @@ await main(async (args) => {
     throw new SetupError(`no doc comment:\n  ${undocumented.join('\n  ')}`)
   }
   const path = join(root, output)
-  const isCurrent = readFileSync(path, { encoding: 'utf8', flag: 'a+' }) === text
+  const isCurrent = existsSync(path) && readFileSync(path, 'utf8') === text
   if (args.includes('--check')) {
     if (!isCurrent) throw new SetupError(`${output} is not current; run: npm run reference`)
   } else {

@@ -26,7 +26,7 @@ export async function nodeOf(which) {
 
 async function ofVersion(version) {
   // The package that npm's `node` installs by a script; this one has no script.
-  const name = `node-linux-${process.arch}`
+  const name = `node-${process.platform}-${process.arch}`
   const prefix = join(root, 'node_modules/.cache/uring-net', `node-${version}`)
   const path = join(prefix, 'node_modules', name, 'bin/node')
   if (!existsSync(path)) {

@@ -50,7 +50,6 @@ export interface Entry {
 }
 
 export class StreamEngine {
-  readonly kind: DriverKind
   /** Whether it receives; else libuv does, and it only sends. */
   readonly receives: boolean
   readonly native: NativeStreamEngine
@@ -75,7 +74,6 @@ export class StreamEngine {
       throw systemError(native, kind === 'uring' ? 'io_uring_setup' : 'mmap')
     }
     if (typeof native === 'string') throw new Error(`this libuv is not known: ${native}`)
-    this.kind = kind
     this.#mayGather = this.receives = kind === 'uring'
     this.native = native
     this.report = binding.report

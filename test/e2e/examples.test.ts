@@ -17,12 +17,7 @@ type Child = ChildProcessByStdio<null, Readable, null>
 const host = '127.0.0.1'
 const running = new Set<Child>()
 
-/** Starts an example; its first line, and its port if it says one. */
-async function start(
-  driver: string,
-  name: string,
-  ...args: (string | number)[]
-): Promise<{ child: Child; line: string; port: number }> {
+function run(driver: string, name: string, args: (string | number)[]): Child {
   const path = join(__dirname, '../../dist/examples', `${name}.js`)
   const child = spawn(process.execPath, [path, ...args.map(String)], {
     env: { ...process.env, URING_NET_DRIVER: driver },
@@ -30,9 +25,19 @@ async function start(
     timeout: 15_000,
   })
   running.add(child)
+  return child
+}
+
+/** Starts an example that listens; its port, which its first line says. */
+async function start(
+  driver: string,
+  name: string,
+  ...args: (string | number)[]
+): Promise<{ port: number }> {
+  const child = run(driver, name, args)
   const [line] = (await once(createInterface(child.stdout), 'line')) as [string]
   expect(line).toContain(`driver ${driver}`)
-  return { child, line, port: Number(/:(\d+),/.exec(line)?.[1]) }
+  return { port: Number(/:(\d+),/.exec(line)![1]) }
 }
 
 /** What an example that ends by itself prints. */
@@ -41,12 +46,7 @@ async function outputOf(
   name: string,
   ...args: (string | number)[]
 ): Promise<string[]> {
-  const path = join(__dirname, '../../dist/examples', `${name}.js`)
-  const child = spawn(process.execPath, [path, ...args.map(String)], {
-    env: { ...process.env, URING_NET_DRIVER: driver },
-    stdio: ['ignore', 'pipe', 'inherit'],
-    timeout: 15_000,
-  })
+  const child = run(driver, name, args)
   let text = ''
   child.stdout.on('data', (data: Buffer) => (text += data.toString()))
   await once(child, 'close')
