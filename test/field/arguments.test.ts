@@ -19,6 +19,8 @@ const outcome = (make, ...names) => new Promise((resolve) => {
   made.once('error', (error) => finish('error ' + shape(error)))
 })
 const path = (name) => require('node:path').join(process.env.TEST_DIRECTORY, name)
+/** Names nothing else: padded, so that shape() knows it for a number however small the process id is. */
+const own = String(process.pid).padStart(7, '0')
 `
 
 const listening = `${odd}
@@ -36,7 +38,7 @@ const main = async () => {
     await tryListen('fd ' + described(value), { fd: value === 0 || value === '100' ? 9999 : value })
     await tryListen('exclusive ' + described(value), { port: 0, host: '127.0.0.1', exclusive: value, ipv6Only: value })
   }
-  for (const name of ['a\\0b', '\\0uring-net ' + process.pid, '\\0', 'x'.repeat(300), '']) {
+  for (const name of ['a\\0b', '\\0uring-net ' + own, '\\0', 'x'.repeat(300), '']) {
     await tryListen('path named ' + JSON.stringify(name).slice(0, 20).replace(/ .*/, ''), { path: name.startsWith('\\0') || name === '' ? name : path(name) })
     await tryListen('host named ' + JSON.stringify(name).slice(0, 20).replace(/ .*/, ''), { port: 0, host: name })
   }
@@ -62,7 +64,7 @@ const main = async () => {
     await tryConnect('timeout ' + described(value), { ...target, timeout: value })
     await tryConnect('lookup ' + described(value), { port: target.port, host: 'localhost', lookup: value })
   }
-  for (const name of ['a\\0b', '\\0uring-net nobody ' + process.pid, '\\0', 'x'.repeat(300), 'nobody']) {
+  for (const name of ['a\\0b', '\\0uring-net nobody ' + own, '\\0', 'x'.repeat(300), 'nobody']) {
     await tryConnect('path named ' + JSON.stringify(name).slice(0, 20).replace(/ .*/, ''), { path: name.startsWith('\\0') ? name : path(name) })
     await tryConnect('localAddress named ' + JSON.stringify(name).slice(0, 20).replace(/ .*/, ''), { ...target, localAddress: name })
   }
