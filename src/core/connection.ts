@@ -6,6 +6,7 @@ import { SocketOption } from './binding'
 import type { SocketName } from './binding'
 import { requireValid, watch } from './cancellation'
 import type { Cancellable } from './cancellation'
+import { Chain } from './chain'
 import type { Channel } from './channel'
 import type { Completion } from './completion'
 import type { Driver } from './driver'
@@ -16,7 +17,7 @@ import { Lease } from './lease'
 import { Receiving } from './receiving'
 import { openSource } from './send-file'
 import type { FileSource, OpenedFile, SendFileOptions } from './send-file'
-import { Sending, partsOf } from './sending'
+import { Sending, partsOf, waitingSendsMax } from './sending'
 import type { Sendable } from './sending'
 
 /** How to receive, besides a signal and a timeout. */
@@ -26,9 +27,6 @@ export interface ReceiveOptions extends Cancellable {
   /** Bytes to wait for, at most what `into` can hold. Default 1. */
   minimum?: number | undefined
 }
-
-/** Sends that may wait on one connection; more are refused with ENOBUFS, nothing of them taken. */
-const waitingSendsMax = 1024
 
 const noOptions: ReceiveOptions = {}
 
@@ -50,7 +48,8 @@ export class Connection {
   readonly channel: Channel
   #closing: Promise<void> | null = null
   #isTaken = false
-  #isSendingFile = false
+  /** What sends now, so that nobody else may. */
+  #sender: 'a sendFile()' | 'a chain' | undefined
 
   /** @internal Takes over endpoint `id`. */
   constructor(driver: Driver, id: number) {
@@ -118,7 +117,7 @@ export class Connection {
   ): Promise<Completion<Bytes>> {
     try {
       this.#requireOpen()
-      this.#requireNoFile()
+      this.#requireNoSender()
       const parts = partsOf(bytes)
       requireValid(options)
       return new Promise((resolve) => {
@@ -144,20 +143,15 @@ export class Connection {
     source: Source,
     options: SendFileOptions = {},
   ): Promise<Completion<Source>> {
-    this.#requireOpen()
-    this.#requireNoFile()
     requireValid(options)
-    this.#isSendingFile = true
-    try {
+    return this.#exclusively('a sendFile()', async () => {
       const file = await openSource(source, options)
       try {
         return await this.#sendOpened(source, file, options)
       } finally {
         await file.close()
       }
-    } finally {
-      this.#isSendingFile = false
-    }
+    })
   }
 
   #sendOpened<Source>(
@@ -185,16 +179,42 @@ export class Connection {
     })
   }
 
-  #requireNoFile(): void {
-    if (this.#isSendingFile) {
-      throw new UringError('ERR_URING_SEND_PENDING', 'a sendFile() is under way')
+  async #exclusively<Result>(
+    sender: 'a sendFile()' | 'a chain',
+    run: () => Promise<Result>,
+  ): Promise<Result> {
+    this.#requireOpen()
+    this.#requireNoSender()
+    this.#sender = sender
+    try {
+      return await run()
+    } finally {
+      this.#sender = undefined
     }
+  }
+
+  #requireNoSender(): void {
+    if (this.#sender !== undefined) {
+      throw new UringError('ERR_URING_SEND_PENDING', `${this.#sender} is under way`)
+    }
+  }
+
+  /**
+   * A chain of sends, a shutdown and a close on this connection. Nothing happens before its submit(): they are submitted as
+   * one, run in order, and the first that fails stops those behind it.
+   */
+  chain(): Chain {
+    return new Chain({
+      channel: this.channel,
+      exclusively: (run) => this.#exclusively('a chain', run),
+      close: () => this.close(),
+    })
   }
 
   /** Sends FIN after everything sent before (half-close). Rejects with the system error. */
   async shutdown(): Promise<void> {
     this.#requireOpen()
-    this.#requireNoFile()
+    this.#requireNoSender()
     await new Promise<void>((resolve, reject) => {
       const settle = (status: number): void => {
         if (status === 0 || status === Errno.ENOTCONN) resolve()

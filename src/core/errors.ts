@@ -17,8 +17,10 @@ export type UringErrorCode =
   | 'ERR_URING_TAKEN'
   /** A second receive() was started while one waits. */
   | 'ERR_URING_RECEIVE_PENDING'
-  /** Something was sent while a sendFile() is under way. */
+  /** Something was sent while a sendFile() or a chain is under way. */
   | 'ERR_URING_SEND_PENDING'
+  /** A link was added where it cannot stand, or a chain was used after it was submitted. */
+  | 'ERR_URING_CHAIN'
   /** The forced driver cannot run here. */
   | 'ERR_URING_DRIVER'
   /** A size in the environment is none, or configure() came too late or does not know the option. */

@@ -13,6 +13,9 @@ import { Errno, invalidArgument, outOfRange, systemError } from './errors'
 import type { SystemError } from './errors'
 import { Lease } from './lease'
 
+/** Sends that may wait on one connection; more are refused with ENOBUFS, nothing of them taken. */
+export const waitingSendsMax = 1024
+
 /** What can be sent. */
 export type Sendable = Lease | ArrayBufferView
 
