@@ -102,16 +102,16 @@ int32_t StreamEngine::Attach(int32_t fd, bool is_unix) {
 
 int32_t StreamEngine::Detach(int32_t id, std::string* bytes) {
   Flush();
-  const int32_t end = Disarm(id, bytes);
+  const int32_t status = Disarm(id, bytes);
   Stream* stream = FindStreamById(id);
-  if (stream == nullptr) return end;
+  if (stream == nullptr) return status;
   // A receive that could not be cancelled ends here; it would keep the socket open.
   if (stream->in_kernel) shutdown(stream->fd, SHUT_RD);
   const std::lock_guard<std::mutex> lock(batch_.mutex());
   free_.push_back(static_cast<uint32_t>(id) & kIndexMask);
   *stream = Stream();
   --live_;
-  return end;
+  return status;
 }
 
 // --- receiving ---
@@ -128,11 +128,14 @@ int32_t StreamEngine::Arm(int32_t id) {
 }
 
 int32_t StreamEngine::Disarm(int32_t id, std::string* bytes) {
+  pieces_[3] = 0;
   Stream* stream = FindStreamById(id);
   if (stream == nullptr) return -EBADF;
   stream->wanted = false;
   if (!closed() && stream->armed) backend_->Disarm(*stream);
-  return TakeWaiting(*stream, bytes);
+  // The kernel tells of an error once: what is not said here is lost.
+  pieces_[3] = TakeWaiting(*stream, bytes);
+  return 0;
 }
 
 int32_t StreamEngine::Wake(int32_t id) {
@@ -147,7 +150,7 @@ int32_t StreamEngine::ResetOnClose(int32_t id) {
   return stream == nullptr ? -EBADF : SetResetOnClose(stream->fd);
 }
 
-// How the stream ends behind what was taken, as Disarm() answers.
+// How the stream ends behind what was taken: 0 when it goes on, 1 at its end, or -errno.
 int32_t StreamEngine::TakeWaiting(Stream& stream, std::string* bytes) {
   const auto answer = [](int32_t result) { return result == 0 ? 1 : result; };
   int32_t end = stream.late_end == 0 ? 0 : answer(1 - stream.late_end);

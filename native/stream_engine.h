@@ -68,7 +68,8 @@ class StreamEngine final : public LoopEngine, public StreamHost {
   uint64_t arrived() const override { return arrived_; }
 
  private:
-  // Words before the pieces of a batch: how many; the cursor; -errno when libuv has to receive.
+  // Words before the pieces of a batch: how many; the cursor; -errno when libuv has to receive; how
+  // the stream has ended that was disarmed last.
   static constexpr uint32_t kHeaderWords = 4;
   // [id, result, offset, next]: where in this batch the stream's next piece is, or 0; and whether
   // the stream ends behind it: 1 and its -errno, times kEnds.

@@ -21,8 +21,8 @@ napi_value TakeBack(napi_env env, napi_callback_info info) {
   if (engine == nullptr) return Answer(env, -EBADF);
   if (!Read(env, call.arguments[0], &id)) return Answer(env, -EINVAL);
   std::string bytes;
-  const int32_t end = (engine->*kMethod)(id, &bytes);
-  if (bytes.empty()) return Answer(env, end);
+  const int32_t status = (engine->*kMethod)(id, &bytes);
+  if (bytes.empty()) return Answer(env, status);
   napi_value buffer = nullptr;
   napi_create_buffer_copy(env, bytes.size(), bytes.data(), nullptr, &buffer);
   return buffer;

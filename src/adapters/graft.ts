@@ -221,17 +221,16 @@ export class Graft implements StreamReader {
 
   /** Nothing arrives any more; what has come by now is held. */
   #disarm(): void {
-    for (const piece of this.#engine.takeRest(this.id)) this.#hold(piece)
-    const left = this.#engine.native.disarm(this.id)
+    for (const piece of this.#engine.disarm(this.id)) this.#hold(piece)
     this.#isArmed = false
-    if (typeof left === 'object') this.#hold(left as Buffer)
-    else if (left !== 0) this.#hold(left === 1 ? 0 : left)
   }
 
   #hold(piece: Buffer | number): void {
     if (typeof piece === 'number') {
       if (piece === Errno.ENOBUFS || piece === Errno.EAGAIN) return
       this.#isEnded = true
+      // The kernel tells of it once, and a write may be what comes first.
+      if (piece < 0) this.#end = piece
     }
     this.#held.push(piece)
   }
@@ -270,7 +269,7 @@ export class Graft implements StreamReader {
       if (this.#isEnded) return
       if (result === Errno.ENOBUFS) return this.#becomeBulk()
       this.#isEnded = true
-      if (!this.#isReading || this.#held.length > 0) this.#held.push(result)
+      if (!this.#isReading || this.#held.length > 0) this.#hold(result)
       else this.#context.run(this.#deliverEnd, this, result)
       this.#updateAlive()
     }

@@ -307,7 +307,10 @@ export interface NativeStreamEngine {
   detach(id: number): Uint8Array | number
   /** From the end of this turn on what arrives is received. 0 or -errno. */
   arm(id: number): number
-  /** Nothing is received any more. What had arrived and is in no batch yet; if that is nothing: 0, 1 after the end, or -errno. */
+  /**
+   * Nothing is received any more. What had arrived and is in no batch yet, 0 if that is nothing, or -EBADF. pieces[3] says how the
+   * stream has ended behind it: 0 it has not, 1 with an end, or -errno.
+   */
   disarm(id: number): Uint8Array | number
   /** A piece with result -EAGAIN comes with the next batch. */
   wake(id: number): number

@@ -183,6 +183,16 @@ export class StreamEngine {
     return rest
   }
 
+  /** Nothing arrives for a stream any more. What had, in order: chunks, and its end (0 or -errno). */
+  disarm(id: number): (Buffer | number)[] {
+    const rest = this.takeRest(id)
+    const left = this.native.disarm(id)
+    if (typeof left === 'object') rest.push(left as Buffer)
+    const end = this.#pieces[3]!
+    if (end !== 0) rest.push(end === 1 ? 0 : end)
+    return rest
+  }
+
   /**
    * Delivers the batch. The cursor is stored before each delivery: when a callback throws, the native side reports the
    * exception and calls again, and the rest of the batch follows (E2).
