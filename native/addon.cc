@@ -271,6 +271,7 @@ Napi::Object Constants(Napi::Env env) {
       {"SocketOption.multicastTimeToLive", kMulticastTimeToLive},
       {"SocketOption.multicastLoopback", kMulticastLoopback},
       {"SocketOption.broadcast", kBroadcast},
+      {"SocketOption.coalesce", kCoalesce},
       {"Family.inet", kFamilyInet},
       {"Family.inet6", kFamilyInet6},
       {"Family.unix", kFamilyUnix},

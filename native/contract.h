@@ -8,7 +8,7 @@
 
 namespace uring_net {
 
-inline constexpr int32_t kContractVersion = 7;
+inline constexpr int32_t kContractVersion = 8;
 
 inline constexpr uint32_t kCommandHeaderWords = 4;
 inline constexpr uint32_t kCommandWords = 8;
@@ -52,6 +52,7 @@ enum SocketOption : int32_t {
   kMulticastTimeToLive = 21,
   kMulticastLoopback = 22,
   kBroadcast = 23,
+  kCoalesce = 24,
 };
 
 inline constexpr int32_t kBindV6Only = 1;

@@ -5,6 +5,7 @@
 #include <liburing.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <netinet/udp.h>
 #include <uv.h>
 
 #include <cerrno>
@@ -16,7 +17,9 @@ namespace uring_net {
 
 namespace {
 
-static_assert(sizeof(io_uring_recvmsg_out) + kDatagramNameBytes == kDatagramHeaderBytes);
+static_assert(sizeof(io_uring_recvmsg_out) + kDatagramNameBytes + kDatagramControlBytes ==
+              kDatagramHeaderBytes);
+static_assert(kDatagramHeaderBytes % alignof(cmsghdr) == 0);
 static_assert(sizeof(sockaddr_in6) <= kDatagramNameBytes);
 
 int Result(int value) { return value == -1 ? -errno : 0; }
@@ -103,6 +106,8 @@ int SetDatagramOption(int fd, int domain, int32_t option, int32_t value) {
                 : SetOption(fd, IPPROTO_IP, IP_MULTICAST_LOOP, value);
     case kBroadcast:
       return SetOption(fd, SOL_SOCKET, SO_BROADCAST, value);
+    case kCoalesce:
+      return SetOption(fd, SOL_UDP, UDP_GRO, value);
     default:
       return SetSocketOption(fd, option, value);
   }
@@ -194,6 +199,7 @@ void SetPeer(Operation& operation, PeerWords words) {
 void PrepareDatagramReceive(msghdr* message) {
   *message = {};
   message->msg_namelen = kDatagramNameBytes;
+  message->msg_controllen = kDatagramControlBytes;
 }
 
 void PrepareDatagram(Operation& operation) {
@@ -205,6 +211,14 @@ void PrepareDatagram(Operation& operation) {
   }
   message.msg_iov = operation.pieces.data();
   message.msg_iovlen = operation.pieces.size();
+  if (operation.segment == 0) return;
+  message.msg_control = operation.control;
+  message.msg_controllen = sizeof(operation.control);
+  cmsghdr* control = CMSG_FIRSTHDR(&message);
+  control->cmsg_level = SOL_UDP;
+  control->cmsg_type = UDP_SEGMENT;
+  control->cmsg_len = CMSG_LEN(sizeof(operation.segment));
+  std::memcpy(CMSG_DATA(control), &operation.segment, sizeof(operation.segment));
 }
 
 int ReceiveDatagrams(int fd, std::span<const iovec> buffers, int32_t* used) {
@@ -220,14 +234,17 @@ int ReceiveDatagrams(int fd, std::span<const iovec> buffers, int32_t* used) {
     message.msg_namelen = kDatagramNameBytes;
     message.msg_iov = &bytes[i];
     message.msg_iovlen = 1;
+    message.msg_control = data + kDatagramHeaderBytes - kDatagramControlBytes;
+    message.msg_controllen = kDatagramControlBytes;
   }
   // Lifetime: the kernel writes within the call.
   const int received = recvmmsg(fd, messages, static_cast<unsigned>(count), MSG_DONTWAIT, nullptr);
   if (received == -1) return -errno;
   for (int i = 0; i < received; ++i) {
     const msghdr& message = messages[i].msg_hdr;
-    const io_uring_recvmsg_out header = {message.msg_namelen, 0, messages[i].msg_len,
-                                         static_cast<uint32_t>(message.msg_flags)};
+    const io_uring_recvmsg_out header = {
+        message.msg_namelen, static_cast<uint32_t>(message.msg_controllen), messages[i].msg_len,
+        static_cast<uint32_t>(message.msg_flags)};
     std::memcpy(buffers[static_cast<size_t>(i)].iov_base, &header, sizeof(header));
     used[i] = static_cast<int32_t>(kDatagramHeaderBytes + messages[i].msg_len);
   }

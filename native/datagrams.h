@@ -14,11 +14,12 @@
 
 namespace uring_net {
 
-// A buffer begins with the kernel's io_uring_recvmsg_out and room for the sender's address
-// (io_uring_prep_recvmsg_multishot(3)); then follow the bytes, aligned for any element type. The
-// epoll driver lays them out in the same way.
+// A buffer begins with the kernel's io_uring_recvmsg_out, room for the sender's address and for a
+// control message (io_uring_prep_recvmsg_multishot(3)); then follow the bytes, aligned for any
+// element type. The epoll driver lays them out in the same way.
 inline constexpr uint32_t kDatagramNameBytes = 32;
-inline constexpr uint32_t kDatagramHeaderBytes = 48;
+inline constexpr uint32_t kDatagramControlBytes = CMSG_SPACE(sizeof(int));
+inline constexpr uint32_t kDatagramHeaderBytes = 72;
 inline constexpr size_t kDatagramsAtOnce = 32;
 
 // An IP address and port as words: the first four bytes of the sockaddr, the address (IPv4 has one

@@ -165,6 +165,8 @@ int Driver::Prepare(Operation& operation, Endpoint& endpoint, const Command& com
                            static_cast<uint64_t>(static_cast<uint32_t>(command.e)) << 32;
       return endpoint.family != kFile ? -EINVAL : AddPiece(operation, command);
     case kSendDatagram:
+      if (command.d < 0 || command.d > UINT16_MAX) return -EINVAL;
+      operation.segment = static_cast<uint16_t>(command.d);
       return command.c == 0 ? 0 : AddPiece(operation, command);
     default:
       return 0;
@@ -185,7 +187,7 @@ bool Driver::RunStart(const Command& command) {
   if (error == 0) error = Prepare(*operation, *endpoint, command);
   if (error != 0) {
     operation->pieces.clear();
-    operation->length = operation->peer_length = 0;
+    operation->length = operation->peer_length = operation->segment = 0;
     Refuse(command.token, error);
     return true;
   }
@@ -282,7 +284,7 @@ void Driver::Complete(Operation& operation, int32_t result, bool more, int32_t e
   operation.state = OpState::kFree;
   operation.pieces.clear();
   operation.first = operation.length = operation.done = operation.minimum = 0;
-  operation.peer_length = 0;
+  operation.peer_length = operation.segment = 0;
   FinishClose(endpoint);
 }
 

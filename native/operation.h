@@ -52,6 +52,10 @@ struct Operation {
   // Of a datagram: where it goes to, unless the length is 0, and its neighbours in flight.
   sockaddr_in6 peer = {};
   socklen_t peer_length = 0;
+  // Bytes of each of the datagrams that it is cut into; 0 when it is one. The message says it
+  // there.
+  uint16_t segment = 0;
+  alignas(cmsghdr) uint8_t control[CMSG_SPACE(sizeof(uint16_t))] = {};
   Operation* next = nullptr;
   Operation* previous = nullptr;
 

@@ -35,7 +35,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 
 /** Raised with every change of the layout or meaning of anything in this file; the addon reports its own. */
-export const CONTRACT_VERSION = 7
+export const CONTRACT_VERSION = 8
 
 export const COMMAND_HEADER_WORDS = 4
 export const COMMAND_WORDS = 8
@@ -99,8 +99,9 @@ export const Op = {
   /** [to, token, ...words of an address]: where the datagram of this token, whose command follows, goes to. No completion. */
   to: 21,
   /**
-   * [sendDatagram, token, id, buffer, offset, length]: sends its pieces and then this as one datagram, to where the socket is
-   * connected unless a `to` came before. With a length of 0 no buffer is named. Completion: result its bytes, or -errno.
+   * [sendDatagram, token, id, buffer, offset, length, segment]: sends its pieces and then this as one datagram, or as datagrams
+   * of `segment` bytes unless that is 0, to where the socket is connected unless a `to` came before. With a length of 0 no
+   * buffer is named. Completion: result its bytes, or -errno.
    */
   sendDatagram: 22,
 } as const
@@ -117,17 +118,23 @@ export const SocketOption = {
   multicastTimeToLive: 21,
   multicastLoopback: 22,
   broadcast: 23,
+  /** The kernel may join datagrams of one sender (UDP_GRO, Linux 5.0). */
+  coalesce: 24,
 } as const
 
 /**
- * A buffer with a datagram begins with the words [length of the sender's address, 0, bytes, flags of recvmsg(2)], then comes the
- * sender's sockaddr, and at this offset are the bytes.
+ * A buffer with a datagram begins with the words [length of the sender's address, length of the control message, bytes, flags of
+ * recvmsg(2)], then come the sender's sockaddr and the control message, and at this offset are the bytes.
  */
-export const DATAGRAM_HEADER_BYTES = 48
+export const DATAGRAM_HEADER_BYTES = 72
 
-/** Where in it the flags and the sender's sockaddr are. */
+/** Where in it the length of the control message, the flags and the sender's sockaddr are. */
+export const DATAGRAM_CONTROL_LENGTH_OFFSET = 4
 export const DATAGRAM_FLAGS_OFFSET = 12
 export const DATAGRAM_NAME_OFFSET = 16
+
+/** Where the size is that joined datagrams have, when there is a control message: nothing else is asked for. */
+export const DATAGRAM_SEGMENT_OFFSET = 64
 
 /** Words of an address: four bytes of the sockaddr, one of IPv4 or four of IPv6, the scope of IPv6. */
 export const ADDRESS_WORDS = 6

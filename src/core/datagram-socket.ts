@@ -38,6 +38,11 @@ export interface BindOptions {
   ipv6Only?: boolean | undefined
   /** Bytes of the kernel's buffers, which doubles what it is told (SO_RCVBUF and SO_SNDBUF, socket(7)). */
   receiveBufferSize?: number | undefined
+  /**
+   * The kernel may join datagrams that one sender has sent in a row, of one size but for the last, into one lease (UDP_GRO,
+   * Linux 5.0): see Datagram.segmentSize. ENOPROTOOPT where it cannot.
+   */
+  coalesce?: boolean | undefined
   /** As receiveBufferSize, for what is sent. */
   sendBufferSize?: number | undefined
   /** One that is aborted already refuses the call. */
@@ -58,7 +63,15 @@ export interface SendOptions extends Cancellable {
   address?: string | undefined
   /** 1 to 65535. */
   port?: number | undefined
+  /**
+   * Cuts the bytes into datagrams of this size, the last one perhaps shorter, which the kernel carries as one for as long as it
+   * can (UDP_SEGMENT, udp(7), Linux 4.18). 0, the default: it is one datagram. At most 64 datagrams and 65,507 bytes, none larger than the route takes
+   * without fragments, or the completion has the kernel's EINVAL or EMSGSIZE and nothing was sent.
+   */
+  segmentSize?: number | undefined
 }
+
+const segmentSizeMax = 65507
 
 const noOptions: SendOptions = {}
 const ended: IteratorReturnResult<undefined> = { done: true, value: undefined }
@@ -149,7 +162,8 @@ export class DatagramSocket {
     return new Promise((resolve) => {
       this.#requireOpen()
       const peer = this.#destination(options)
-      const sending = new Sending(bytes, peer, this.#datagrams, resolve)
+      const segment = requireSegment(options.segmentSize)
+      const sending = new Sending(bytes, peer, segment, this.#datagrams, resolve)
       sending.start()
       if (options instanceof Datagram || options === noOptions) return
       sending.watch(options)
@@ -392,6 +406,8 @@ class Iterator implements AsyncIterableIterator<Datagram>, Waiter {
 class Sending<Bytes extends Sendable | readonly Sendable[]> implements Completer {
   readonly #bytes: Bytes
   readonly #peer: Peer | null
+  /** Bytes of each datagram, or 0: it is one. */
+  readonly #segment: number
   readonly #datagrams: Datagrams
   readonly #resolve: (completion: Completion<Bytes>) => void
   #token = 0
@@ -403,11 +419,13 @@ class Sending<Bytes extends Sendable | readonly Sendable[]> implements Completer
   constructor(
     bytes: Bytes,
     peer: Peer | null,
+    segment: number,
     datagrams: Datagrams,
     resolve: (completion: Completion<Bytes>) => void,
   ) {
     this.#bytes = bytes
     this.#peer = peer
+    this.#segment = segment
     this.#datagrams = datagrams
     this.#resolve = resolve
   }
@@ -421,13 +439,13 @@ class Sending<Bytes extends Sendable | readonly Sendable[]> implements Completer
     if (!datagrams.hasRoom) return this.#end(Errno.ENOBUFS)
     const block = this.#blockOf(bytes as Sendable, length)
     this.#lent = Lease.isLease(bytes) ? bytes : block
-    if (datagrams.isSequential) {
+    if (datagrams.isSequential && this.#segment === 0) {
       const sent = datagrams.sendNow(this.#peer, block, length)
       // As any other: never within the call.
       if (sent !== Errno.EAGAIN) return queueMicrotask(() => this.#complete(sent))
     }
     this.#token = datagrams.begin(this.#peer, this)
-    datagrams.send(this.#token, block, length)
+    datagrams.send(this.#token, block, length, this.#segment)
   }
 
   #startAll(parts: readonly Sendable[]): void {
@@ -452,7 +470,7 @@ class Sending<Bytes extends Sendable | readonly Sendable[]> implements Completer
     while (last > 0 && lengths[last] === 0) last--
     this.#token = datagrams.begin(this.#peer, this)
     for (let i = 0; i < last; i++) datagrams.piece(this.#token, blocks[i]!, lengths[i]!)
-    datagrams.send(this.#token, blocks[last]!, lengths[last]!)
+    datagrams.send(this.#token, blocks[last]!, lengths[last]!, this.#segment)
   }
 
   #blockOf(bytes: Sendable, length: number): Block {
@@ -544,6 +562,7 @@ function bindNow(options: BindOptions): DatagramSocket {
     status = native.setOption(id, receiveBufferBytes, receiveBufferSize)
   if (status === 0 && sendBufferSize !== undefined)
     status = native.setOption(id, sendBufferBytes, sendBufferSize)
+  if (status === 0 && options.coalesce) status = native.setOption(id, SocketOption.coalesce, 1)
   if (status === 0) status = native.bindDatagram(id, address, port, flags)
   if (status === 0) return new DatagramSocket(driver, id, family)
   driver.discard(id)
@@ -560,6 +579,13 @@ function requirePort(port: unknown, min: number): asserts port is number {
       code: 'ERR_SOCKET_BAD_PORT',
     },
   )
+}
+
+function requireSegment(size: unknown = 0): number {
+  if (!Number.isInteger(size) || (size as number) < 0 || (size as number) > segmentSizeMax) {
+    throw outOfRange(`segmentSize is 0 to ${segmentSizeMax} bytes. Received ${String(size)}`)
+  }
+  return size as number
 }
 
 function requireSize(name: string, bytes: unknown): void {

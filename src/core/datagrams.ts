@@ -3,7 +3,13 @@
  * and what keeps the event loop alive. Bounded: with `leasesMax` leases out nothing more is received, and the kernel drops what
  * its socket buffer cannot hold, as it always does with datagrams.
  */
-import { DATAGRAM_FLAGS_OFFSET, DATAGRAM_HEADER_BYTES, Op } from './binding'
+import {
+  DATAGRAM_CONTROL_LENGTH_OFFSET,
+  DATAGRAM_FLAGS_OFFSET,
+  DATAGRAM_HEADER_BYTES,
+  DATAGRAM_SEGMENT_OFFSET,
+  Op,
+} from './binding'
 import type { Block, BlockSource } from './block'
 import type { Completer, Driver } from './driver'
 import { Errno, systemError } from './errors'
@@ -35,10 +41,13 @@ export class Datagram {
   readonly family: 'IPv4' | 'IPv6'
   /** The datagram was longer than the buffer, and the rest of it is lost. */
   readonly truncated: boolean
+  /** The lease has several datagrams of so many bytes each, the last one perhaps of fewer: see BindOptions.coalesce. Else 0. */
+  readonly segmentSize: number
   readonly #peer: Peer
 
   /** @internal */
-  constructor(lease: Lease, peer: Peer, truncated: boolean) {
+  constructor(lease: Lease, peer: Peer, truncated: boolean, segmentSize: number) {
+    this.segmentSize = segmentSize
     this.lease = lease
     this.address = peer.address
     this.port = peer.port
@@ -67,6 +76,7 @@ interface Received {
   readonly length: number
   readonly peer: Peer
   readonly truncated: boolean
+  readonly segmentSize: number
 }
 
 type Receive =
@@ -182,6 +192,10 @@ export class Datagrams implements Completer, BlockSource {
       length: result - DATAGRAM_HEADER_BYTES,
       peer: this.peers.senderOf(bytes),
       truncated: (bytes.readInt32LE(DATAGRAM_FLAGS_OFFSET) & truncatedFlag) !== 0,
+      segmentSize:
+        bytes.readInt32LE(DATAGRAM_CONTROL_LENGTH_OFFSET) === 0
+          ? 0
+          : bytes.readInt32LE(DATAGRAM_SEGMENT_OFFSET),
     }
     const waiter = this.#waiter
     if (waiter !== null && this.#ready.length === 0 && this.#leases < leasesMax) {
@@ -196,10 +210,10 @@ export class Datagrams implements Completer, BlockSource {
     this.#pull()
   }
 
-  #lend({ block, length, peer, truncated }: Received): Datagram {
+  #lend({ block, length, peer, truncated, segmentSize }: Received): Datagram {
     this.#leases++
     block.start = DATAGRAM_HEADER_BYTES
-    return new Datagram(new Lease(this, block, length), peer, truncated)
+    return new Datagram(new Lease(this, block, length), peer, truncated, segmentSize)
   }
 
   #starve(): void {
@@ -246,9 +260,10 @@ export class Datagrams implements Completer, BlockSource {
     if (length > 0) this.driver.queue(Op.piece, token, 0, block.index, block.start, length)
   }
 
-  /** Sends a datagram, of which this is the last part. */
-  send(token: number, block: Block, length: number): void {
-    this.driver.queue(Op.sendDatagram, token, this.id, block.index, block.start, length)
+  /** Sends a datagram, of which this is the last part; or datagrams of `segment` bytes, unless that is 0. */
+  send(token: number, block: Block, length: number, segment: number): void {
+    const { index, start } = block
+    this.driver.queue(Op.sendDatagram, token, this.id, index, start, length, segment)
     if (this.#sends++ === 0) this.#updateAlive()
   }
 
