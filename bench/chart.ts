@@ -44,18 +44,18 @@ const STYLE = `
   .page { fill: #ffffff } .band { fill: #f3f5f8 } .grid { stroke: #d5dbe3; stroke-dasharray: 2 4 } .one { stroke: #1f2933; stroke-width: 1.5 }
   .title { font-size: 17px; font-weight: 600 } .head { font-weight: 600 } .soft { fill: #5b6774; font-size: 11px }
   .value { font-variant-numeric: tabular-nums; text-anchor: end }
-  .uring { fill: #2563c9 } .epoll { fill: #c77700 }
+  .uring { fill: #2563c9 } .epoll { fill: #c77700 } .core { fill: #7a4bc2 }
   .range { stroke: #1f2933; stroke-opacity: .55 } .goal { fill: #c2185b }
   .floor { fill: #12805c; stroke: #ffffff }
   @media (prefers-color-scheme: dark) {
     text { fill: #e6eaf0 } .page { fill: #12171e } .band { fill: #1a212b } .grid { stroke: #333e4c }
-    .one { stroke: #e6eaf0 } .soft { fill: #9aa7b5 } .uring { fill: #6ea3ff } .epoll { fill: #f0a63a }
+    .one { stroke: #e6eaf0 } .soft { fill: #9aa7b5 } .uring { fill: #6ea3ff } .epoll { fill: #f0a63a } .core { fill: #b694f0 }
     .range { stroke: #ffffff } .goal { fill: #ff6ea6 } .floor { fill: #3ddba5; stroke: #12171e }
   }`
 
 export function drawChart(run: Run): string {
-  const drivers = run.results[0]?.targets.filter(isDrawn).length ?? 0
-  const rowHeight = Math.max(drivers, 2) * (BAR + BAR_GAP) - BAR_GAP + ROW_PADDING
+  const bars = Math.max(...run.results.map(({ targets }) => targets.filter(isDrawn).length))
+  const rowHeight = Math.max(bars, 2) * (BAR + BAR_GAP) - BAR_GAP + ROW_PADDING
   const bottom = TOP + run.results.length * rowHeight
   const height = bottom + 52
   const panels = layPanels(run.results)
@@ -111,18 +111,19 @@ function ratioOf(one: Case, target: TargetResult, better: Panel['better']): numb
 function drawHead({ machine, options, date }: Run): string {
   const trials = `Medians of ${options.trials} alternating trials of ${options.seconds} s; ratios to node:net in the same run; ${date}`
   const where = `${machine.cpuModel}, ${machine.cores} cores, Linux ${machine.kernel}, Node ${machine.node}`
-  const legend = (x: number, name: string) =>
-    `<rect class="${name}" x="${x}" y="${TOP - 40}" width="12" height="12" rx="2"/>${text(x + 18, TOP - 30, name)}`
+  const legend = (x: number, name: string, title = name) =>
+    `<rect class="${name}" x="${x}" y="${TOP - 40}" width="12" height="12" rx="2"/>${text(x + 18, TOP - 30, title)}`
   return [
     text(MARGIN, 34, 'uring-net against node:net', 'title'),
     text(MARGIN, 54, trials, 'soft'),
     text(MARGIN, 70, where, 'soft'),
     legend(MARGIN, 'uring'),
     legend(MARGIN + 72, 'epoll'),
-    `<line class="one" x1="${MARGIN + 150}" x2="${MARGIN + 150}" y1="${TOP - 41}" y2="${TOP - 27}"/>`,
-    text(MARGIN + 158, TOP - 30, 'node:net'),
-    `<circle class="floor" cx="${MARGIN + 228}" cy="${TOP - 34}" r="3.5"/>`,
-    text(MARGIN + 237, TOP - 30, 'C'),
+    legend(MARGIN + 144, 'core', 'low-level API'),
+    `<line class="one" x1="${MARGIN + 258}" x2="${MARGIN + 258}" y1="${TOP - 41}" y2="${TOP - 27}"/>`,
+    text(MARGIN + 266, TOP - 30, 'node:net'),
+    `<circle class="floor" cx="${MARGIN + 336}" cy="${TOP - 34}" r="3.5"/>`,
+    text(MARGIN + 345, TOP - 30, 'C'),
   ].join('\n')
 }
 
@@ -242,7 +243,7 @@ function round(value: number): number {
   return Math.round(value * 10) / 10
 }
 
-/** The drivers. node:net is the line at 1, and register mode is compared with uring: see the tables. */
+/** The drivers and the low-level API. node:net is the line at 1, and register mode is compared with uring: see the tables. */
 function isDrawn({ target }: TargetResult): boolean {
-  return target === 'uring' || target === 'epoll'
+  return target === 'uring' || target === 'epoll' || target === 'core'
 }

@@ -43,6 +43,7 @@ export function measure(one: Case, server: Server, options: TrialOptions): Promi
   const stretched = { ...options, seconds: options.seconds * one.stretch }
   switch (one.kind) {
     case 'http':
+    case 'send-file':
       return measureProgram(one, server, stretched, wrk, readWrk)
     case 'h2':
       return measureProgram(one, server, stretched, h2load, readH2load)

@@ -78,7 +78,10 @@ function checkMachine({ cases, serverCpu, loadCpu }: Options, machine: Machine):
     throw new Error(`core ${Math.max(serverCpu, loadCpu)} does not exist; see --server-cpu`)
   }
   if (serverCpu === loadCpu) throw new Error('server and load need a core each')
-  if (cases.some((one) => one.kind === 'http') && machine.wrk === 'not installed') {
+  if (
+    cases.some((one) => one.kind === 'http' || one.kind === 'send-file') &&
+    machine.wrk === 'not installed'
+  ) {
     throw new Error('the http cases need wrk (Debian package wrk)')
   }
   if (cases.some((one) => one.kind === 'h2') && machine.h2load === 'not installed') {

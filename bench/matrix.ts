@@ -3,10 +3,12 @@
  */
 
 /**
- * `register`: a program written for node:net, on uring by `--require uring-net/register`. `floor-*`: an echo server in C,
- * which shows how far any server could get.
+ * `register`: a program written for node:net, on uring by `--require uring-net/register`. `core`: the same job on the
+ * low-level API, on uring. `floor-*`: an echo server in C, which shows how far any server could get.
  */
-export const TARGETS = ['node', 'uring', 'epoll', 'register', 'floor-epoll', 'floor-uring'] as const
+export const TARGETS = [
+  ...(['node', 'uring', 'epoll', 'register', 'core', 'floor-epoll', 'floor-uring'] as const),
+] as const
 export type Target = (typeof TARGETS)[number]
 
 /** What the server does, and so what the load generator does to it. */
@@ -18,6 +20,9 @@ export type Kind =
   | 'stream-out'
   | 'stream-in'
   | 'upload'
+  | 'proxy'
+  | 'send-file'
+  | 'datagrams'
   | 'http'
   | 'h2'
   | 'grpc'
@@ -115,6 +120,12 @@ const throughput = (one: Essentials & Partial<Case>): Case => ({
   goals: [...one.goals, asLibrary],
 })
 
+/** A job for the low-level API, against what a program does without it. */
+const lowLevel = (one: Essentials & Partial<Case>): Case => ({
+  ...throughput(one),
+  goals: one.goals,
+})
+
 /** A case that counts no operations. */
 const measure = (
   one: Omit<Essentials, 'operation'> & { metrics: Metric[] } & Partial<Case>,
@@ -135,6 +146,9 @@ const busyEcho = [
   atMost('uring', 'cpuUsPerOp', 0.65),
   atLeast('uring', 'opsPerSecond', 1.5),
   atMost('epoll', 'cpuUsPerOp', 0.8),
+  atMost('core', 'cpuUsPerOp', 0.6),
+  atMost('core', 'cpuUsPerOp', 0.95, 'floor-epoll'),
+  atLeast('core', 'opsPerSecond', 1.6),
 ]
 
 const echo = (connections: number, goals: Goal[]): Case =>
@@ -157,7 +171,13 @@ const stream = (kind: 'stream-out' | 'stream-in', title: string, opsPerSecond: n
     bytes: CHUNK_BYTES,
     operation: '64 KB',
     metrics: ['cpuUsPerOp', 'opsPerSecond'],
-    goals: [atMost('uring', 'cpuUsPerOp', 0.95), atLeast('uring', 'opsPerSecond', opsPerSecond)],
+    goals: [
+      atMost('uring', 'cpuUsPerOp', 0.95),
+      atLeast('uring', 'opsPerSecond', opsPerSecond),
+      ...(kind === 'stream-in'
+        ? [atMost('core', 'cpuUsPerOp', 0.95), atLeast('core', 'opsPerSecond', 1)]
+        : []),
+    ],
   })
 
 const http = (one: Pick<Case, 'id' | 'title' | 'goals'> & Partial<Case>): Case =>
@@ -275,13 +295,41 @@ export const CASES: readonly Case[] = [
     operation: 'connection',
     goals: [atLeast('uring', 'opsPerSecond', 0.9)],
   }),
+  lowLevel({
+    id: 'proxy',
+    title: 'TCP proxy, pieces of 64 KB, 16 connections',
+    kind: 'proxy',
+    connections: 16,
+    bytes: CHUNK_BYTES,
+    operation: '64 KB',
+    metrics: ['cpuUsPerOp', 'opsPerSecond'],
+    goals: [atLeast('core', 'opsPerSecond', 1.3)],
+  }),
+  lowLevel({
+    id: 'send-file',
+    title: 'HTTP GET of a cached file of 1 MB, 16 connections',
+    kind: 'send-file',
+    connections: 16,
+    bytes: 1_000_000,
+    operation: 'file',
+    goals: [atLeast('core', 'opsPerSecond', 2), atMost('core', 'cpuUsPerOp', 0.5)],
+  }),
+  lowLevel({
+    id: 'udp-echo',
+    title: 'UDP echo of 64 B, 64 peers',
+    kind: 'datagrams',
+    connections: 64,
+    bytes: 64,
+    operation: 'datagram',
+    goals: [atLeast('core', 'opsPerSecond', 1.5)],
+  }),
   measure({
     id: 'idle-10000',
     title: '10,000 idle connections',
     kind: 'idle',
     connections: 10_000,
     metrics: ['rssMb', 'kbPerConnection'],
-    goals: [atMost('uring', 'rssMb', 1.1)],
+    goals: [atMost('uring', 'rssMb', 1.1), atMost('core', 'kbPerConnection', 0.7)],
   }),
   measure({
     id: 'destroy-4000',
@@ -338,9 +386,16 @@ export function isFloor(target: Target): boolean {
   return target.startsWith('floor-')
 }
 
-/** Those of the targets that can run the case: a floor only echoes. */
+const onlyLowLevel: readonly Kind[] = ['proxy', 'send-file', 'datagrams']
+const onCore: readonly Kind[] = ['echo', 'idle', 'stream-in', ...onlyLowLevel]
+
+/** Those of the targets that can run the case: a floor only echoes, and not all has a counterpart in the low-level API. */
 export function targetsOf(one: Case, targets: readonly Target[]): Target[] {
-  return targets.filter((target) => !isFloor(target) || one.kind === 'echo')
+  return targets.filter((target) => {
+    if (isFloor(target)) return one.kind === 'echo'
+    if (target === 'core') return onCore.includes(one.kind)
+    return target === 'node' || !onlyLowLevel.includes(one.kind)
+  })
 }
 
 /** How many rounds of a run with `trials` of them the case takes. */

@@ -28,6 +28,7 @@ const LABELS: Record<Target, string> = {
   uring: 'uring',
   epoll: 'epoll',
   register: 'register',
+  core: 'low-level API',
   'floor-epoll': 'floor, C on epoll',
   'floor-uring': 'floor, C on io_uring',
 }
@@ -76,11 +77,11 @@ export function overviews({ results, machine }: Run): { title: string; table: st
   ].filter((one) => one.results.length > 0)
 }
 
-/** One row per case: ratios of both drivers and of the lower floor, and whether the goals are met. */
+/** One row per case: ratios of both drivers, of the low-level API and of the lower floor, and whether the goals are met. */
 function throughputOverview(results: readonly CaseResult[]): string {
   const header = [
     ...['case', 'node:net ops/s', 'node:net CPU', 'uring ops/s', 'uring CPU', 'uring p50'],
-    ...['epoll ops/s', 'epoll CPU', 'epoll p50', 'floor CPU', 'goals'],
+    ...['epoll ops/s', 'epoll CPU', 'epoll p50', 'core ops/s', 'core CPU', 'floor CPU', 'goals'],
   ]
   const rows = results.map((result) => {
     const node = targetOf(result, 'node')?.summary
@@ -88,6 +89,7 @@ function throughputOverview(results: readonly CaseResult[]): string {
       const found = targetOf(result, name)?.ratios
       return [found?.opsPerSecond, found?.cpuUsPerOp, found?.p50Us].map(times)
     })
+    const core = targetOf(result, 'core')?.ratios
     const floors = result.targets
       .filter(({ target }) => isFloor(target))
       .flatMap(({ ratios: own }) => own?.cpuUsPerOp ?? [])
@@ -97,19 +99,26 @@ function throughputOverview(results: readonly CaseResult[]): string {
       show(node?.opsPerSecond, count),
       node?.cpuUsPerOp ? `${decimal(node.cpuUsPerOp.median)} µs` : '–',
       ...ratios,
+      times(core?.opsPerSecond),
+      times(core?.cpuUsPerOp),
       times(lowest),
       verdictList(verdictsOf(result)),
     ]
   })
-  return renderTable(header, rows, [0, 10])
+  return renderTable(header, rows, [0, 12])
 }
 
 /** One row per figure of a case that counts no operations. */
 function measureOverview(results: readonly CaseResult[]): string {
-  const header = ['case', 'figure', 'node:net', 'uring', 'epoll', '× uring', '× epoll', 'goals']
+  const header = [
+    ...['case', 'figure', 'node:net', 'uring', 'epoll', 'core', '× uring', '× epoll', '× core'],
+    'goals',
+  ]
   const rows = results.flatMap((result) =>
     result.case.metrics.map((metric) => {
-      const targets = (['node', 'uring', 'epoll'] as const).map((name) => targetOf(result, name))
+      const targets = (['node', 'uring', 'epoll', 'core'] as const).map((name) =>
+        targetOf(result, name),
+      )
       const verdicts = verdictsOf(result).filter((verdict) => verdict.goal.metric === metric)
       return [
         result.case.title,
@@ -120,7 +129,7 @@ function measureOverview(results: readonly CaseResult[]): string {
       ]
     }),
   )
-  return renderTable(header, rows, [0, 1, 7])
+  return renderTable(header, rows, [0, 1, 9])
 }
 
 function targetOf(result: CaseResult, target: Target): TargetResult | undefined {

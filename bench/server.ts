@@ -5,7 +5,9 @@
  * load generator reads this process's CPU clock and memory from outside.
  */
 import type * as grpc from '@grpc/grpc-js'
-import { readFileSync } from 'node:fs'
+import { createSocket } from 'node:dgram'
+import { once } from 'node:events'
+import { createReadStream, readFileSync } from 'node:fs'
 import * as http from 'node:http'
 import type * as nodeHttp2 from 'node:http2'
 import type * as nodeHttps from 'node:https'
@@ -14,9 +16,11 @@ import * as net from 'node:net'
 import { join } from 'node:path'
 import type * as ws from 'ws'
 import type * as uringNet from '../src/index'
+import type * as coreServer from './core-server'
 import type * as service from './grpc-service'
 import type { Case, Target } from './matrix'
 import { CHUNK_BYTES, selectCases, selectTargets } from './matrix'
+import { checkPattern, makeFile, makePattern } from './pattern'
 
 /** What a server says when it is ready. */
 export interface Ready {
@@ -63,6 +67,10 @@ function makeServer(one: Case, library: Library | undefined, certificate: string
       return makeSocketServer(library, streamOut)
     case 'stream-in':
       return makeSocketServer(library, streamIn)
+    case 'proxy':
+      return makeSocketServer(library, proxy)
+    case 'send-file':
+      return http.createServer(answerWithFile(makeFile(one.bytes)))
     case 'slow-readers':
       return makeSocketServer(library, writeOnce(makePattern(one.bytes)))
     case 'destroy':
@@ -163,28 +171,14 @@ function grpcEcho(): (socket: net.Socket) => void {
   return (socket) => injector.injectConnection(socket)
 }
 
-// ---- streams
-
-/** Byte i of every 64 KB: the load generator compares samples with it. */
-function makePattern(bytes: number): Buffer {
-  const chunk = Buffer.allocUnsafe(Math.min(bytes, CHUNK_BYTES))
-  for (let i = 0; i < chunk.length; i++) chunk[i] = i * 31 + (i >> 8)
-  return bytes <= CHUNK_BYTES ? chunk : Buffer.alloc(bytes, chunk)
-}
-
-/** Takes the pieces of a stream; throws when one does not begin as it must. Returns the bytes so far. */
-function checkPattern(): (data?: Buffer) => number {
-  const chunk = makePattern(CHUNK_BYTES)
-  let position = 0
-  return (data) => {
-    if (!data) return position
-    if (data[0] !== chunk[position % CHUNK_BYTES]) {
-      throw new Error(`byte ${position} of the stream is not what was sent`)
-    }
-    position += data.length
-    return position
+function answerWithFile({ fd, bytes }: { fd: number; bytes: number }): http.RequestListener {
+  return (_request, response) => {
+    response.setHeader('Content-Length', bytes)
+    createReadStream('', { fd, start: 0, autoClose: false }).pipe(response)
   }
 }
+
+// ---- streams
 
 function streamOut(socket: net.Socket): void {
   const chunk = makePattern(CHUNK_BYTES)
@@ -198,6 +192,18 @@ function streamOut(socket: net.Socket): void {
 
 function streamIn(socket: net.Socket): void {
   socket.on('data', checkPattern())
+}
+
+/** The first two bytes say to which port. */
+function proxy(socket: net.Socket): void {
+  socket.once('data', (head) => {
+    socket.pause()
+    const far = net.connect({ port: head.readUInt16BE(), host: '127.0.0.1', noDelay: true })
+    far.on('error', tell)
+    far.pipe(socket)
+    far.write(head.subarray(2))
+    socket.pipe(far)
+  })
 }
 
 function writeOnce(bytes: Buffer): (socket: net.Socket) => void {
@@ -237,18 +243,30 @@ function destroyAll(sockets: ReadonlySet<net.Socket>, teller: net.Socket): void 
   }
 }
 
-function main(): void {
-  const [one] = selectCases([process.argv[2] ?? ''])
-  const [target] = selectTargets([process.argv[3] ?? ''])
-  if (!one || !target) throw new Error('usage: server.js <case> <target> [folder]')
+/** Resolves to the port. */
+async function start(one: Case, target: Target): Promise<number> {
+  if (target === 'core') return (load('./core-server') as typeof coreServer).start(one)
+  if (one.kind === 'datagrams') {
+    const socket = createSocket('udp4')
+    socket.on('message', (data, { port, address }) => socket.send(data, port, address))
+    socket.bind(0, '127.0.0.1')
+    await once(socket, 'listening')
+    return socket.address().port
+  }
   // In register mode the program knows nothing of the package.
   const library = target === 'node' || target === 'register' ? undefined : loadPackage()
   const server = makeServer(one, library, process.argv[4] ?? '')
-  server.listen({ port: 0, host: '127.0.0.1', backlog: BACKLOG }, () => {
-    const { port } = server.address() as net.AddressInfo
-    const ready: Ready = { port, driver: describeDriver(target) }
-    process.stdout.write(`${JSON.stringify(ready)}\n`)
-  })
+  server.listen({ port: 0, host: '127.0.0.1', backlog: BACKLOG })
+  await once(server, 'listening')
+  return (server.address() as net.AddressInfo).port
 }
 
-if (require.main === module) main()
+async function main(): Promise<void> {
+  const [one] = selectCases([process.argv[2] ?? ''])
+  const [target] = selectTargets([process.argv[3] ?? ''])
+  if (!one || !target) throw new Error('usage: server.js <case> <target> [folder]')
+  const ready: Ready = { port: await start(one, target), driver: describeDriver(target) }
+  process.stdout.write(`${JSON.stringify(ready)}\n`)
+}
+
+if (require.main === module) void main()

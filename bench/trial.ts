@@ -66,7 +66,7 @@ export async function runTrial(one: Case, target: Target, options: TrialOptions)
 export async function startServer(one: Case, target: Target, options: TrialOptions) {
   const env = { ...process.env }
   delete env['URING_NET_DRIVER']
-  const driver = target === 'register' ? 'uring' : target
+  const driver = target === 'register' || target === 'core' ? 'uring' : target
   if (driver !== 'node' && !isFloor(target)) env['URING_NET_DRIVER'] = driver
   const core = ['exec', '--cpu', String(options.serverCpu), '--']
   const command = serverCommand(one, target, options)

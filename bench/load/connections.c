@@ -87,6 +87,24 @@ int open_narrow_socket(void) {
   return connected(fd);
 }
 
+int open_datagram_socket(void) {
+  int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+  if (fd < 0) die("socket");
+  return connected(fd);
+}
+
+/* A listener on a port that is free. */
+int listen_anywhere(int* port) {
+  int fd = make_socket();
+  struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  socklen_t length = sizeof at;
+  if (bind(fd, (struct sockaddr*)&at, length) || listen(fd, options.connections) ||
+      getsockname(fd, (struct sockaddr*)&at, &length))
+    die("listen");
+  *port = ntohs(at.sin_port);
+  return fd;
+}
+
 /* Says what this connection is for, and waits until the server has understood. */
 void greet(int fd, char role) {
   char answer;

@@ -55,6 +55,8 @@ extern unsigned char *scratch, *pattern;
 void prepare(void);
 int open_socket(unsigned source);
 int open_narrow_socket(void);
+int open_datagram_socket(void);
+int listen_anywhere(int* port);
 void greet(int fd, char role);
 void watch(struct connection* c, uint32_t mask);
 void rewatch(struct connection* c, uint32_t mask);
@@ -64,6 +66,7 @@ int wait_events(void);
 void open_messages(bool is_websocket);
 void open_echoing(void);
 void run_echo(bool is_websocket);
+void run_datagrams(void);
 void run_broadcast(void);
 void run_churn(void);
 void send_message(struct connection* c);
@@ -72,6 +75,7 @@ bool receive_message(struct connection* c, int flags);
 /* streams.c */
 void run_stream(bool reading);
 void run_uploads(void);
+void run_proxy(void);
 void run_slow_readers(void);
 void run_fairness(void);
 

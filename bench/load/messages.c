@@ -195,6 +195,21 @@ void run_echo(bool is_websocket) {
   print_window(true, true);
 }
 
+/* As echo, by datagrams. Loopback loses none of so few. */
+void run_datagrams(void) {
+  open_messages(false);
+  for (int i = 0; i < options.connections; i++) {
+    struct connection* c = &connections[i];
+    c->fd = open_datagram_socket();
+    send_message(c);
+    while (!receive_message(c, 0)) continue;
+    watch(c, EPOLLIN | EPOLLET);
+  }
+  window_open();
+  echo_closed_loop();
+  print_window(true, true);
+}
+
 /* ---- broadcast: what the first connection sends comes back on every one ---- */
 
 static void begin_round(void) {

@@ -118,6 +118,39 @@ void run_uploads(void) {
   }
 }
 
+/* ---- proxy: what goes into the server comes out at a listener of ours ---- */
+
+void run_proxy(void) {
+  int count = options.connections, port;
+  int listener = listen_anywhere(&port);
+  struct connection* far = calloc((size_t)count, sizeof *far);
+  unsigned char head[2] = {(unsigned char)(port >> 8), (unsigned char)port};
+  for (int i = 0; i < count; i++) {
+    connections[i].fd = open_socket(0);
+    if (send(connections[i].fd, head, sizeof head, MSG_NOSIGNAL) != sizeof head) die("head");
+    far[i].fd = accept(listener, NULL, NULL);
+    if (far[i].fd < 0) die("accept from the proxy");
+    watch(&connections[i], EPOLLOUT);
+    watch(&far[i], EPOLLIN);
+  }
+  window_open();
+  for (;;) {
+    int ready = wait_events();
+    for (int i = 0; i < ready; i++) {
+      struct connection* c = events[i].data.ptr;
+      if (c >= far && c < far + count) {
+        count_bytes(c, read_stream(c, READ_MAX));
+      } else {
+        ssize_t n = write_stream(c, CHUNK);
+        if (n < 0 && errno != EAGAIN) die("stream");
+        if (n > 0) c->position += (uint64_t)n;
+      }
+      operations = bytes_moved / CHUNK;
+      if (!window_tick(now_ns())) return print_window(true, false);
+    }
+  }
+}
+
 /* ---- slow readers: 16 KB each, every 10 ms, while the server's memory is looked at ---- */
 
 void run_slow_readers(void) {

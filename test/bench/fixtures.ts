@@ -66,6 +66,7 @@ export function makeRun(): Run {
     uring: 0.6,
     epoll: 0.85,
     register: 0.6,
+    core: 0.5,
     'floor-epoll': 0.4,
     'floor-uring': 0.3,
   }

@@ -1,6 +1,6 @@
 /** Tables, remarks, progress, options and chart of the benchmark. */
 import { drawChart } from '../../bench/chart'
-import { CASES, METRICS, isThroughput, selectCases } from '../../bench/matrix'
+import { CASES, METRICS, isThroughput, selectCases, targetsOf } from '../../bench/matrix'
 import { parseOptions } from '../../bench/options'
 import { progressLine } from '../../bench/progress'
 import { caseTable, overviews, remarks, toMarkdown } from '../../bench/report'
@@ -48,7 +48,7 @@ describe('report', () => {
     expect(measures).toHaveLength(2 + figures.length)
     const memory = measures?.find((line) => line.includes('memory MB'))
     expect(memory).toMatch(
-      /\| +200 \| +120 \| +170 \| +0\.60× \| +0\.85× \| uring memory ≤ 1\.10 met/,
+      /\| +200 \| +120 \| +170 \| +100 \| +0\.60× \| +0\.85× \| +0\.50× \| uring memory ≤ 1\.10 met/,
     )
   })
 
@@ -188,14 +188,16 @@ describe('chart', () => {
   const run = makeRun()
   const svg = drawChart(run)
 
-  test('there is a bar per case, driver and panel that the case has a figure for, inside the picture', () => {
+  test('there is a bar per case, what ran it and panel that the case has a figure for, inside the picture', () => {
     const bars = [
-      ...svg.matchAll(/<rect class="(?:uring|epoll)" x="([\d.]+)" [^>]*width="([\d.]+)"/g),
+      ...svg.matchAll(/<rect class="(?:uring|epoll|core)" x="([\d.]+)" [^>]*width="([\d.]+)"/g),
     ]
-    const panels = run.results.flatMap(({ case: one }) => [
-      ...new Set(one.metrics.map((metric) => METRICS[metric].better)),
-    ])
-    expect(bars).toHaveLength(2 + panels.length * 2)
+    const due = run.results.map(({ case: one }) => {
+      const panels = new Set(one.metrics.map((metric) => METRICS[metric].better))
+      return panels.size * targetsOf(one, ['uring', 'epoll', 'core']).length
+    })
+    const legend = 3
+    expect(bars).toHaveLength(due.reduce((sum, count) => sum + count, legend))
     for (const [, x, width] of bars) expect(Number(x) + Number(width)).toBeLessThanOrEqual(920)
   })
 

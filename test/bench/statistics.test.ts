@@ -114,12 +114,13 @@ describe('selection', () => {
     expect(() => selectTargets(['bun'])).toThrow("no target 'bun'")
   })
 
-  test('floors run echo only, and everything else runs everywhere', () => {
-    const [echo, http] = selectCases(['echo-64B-1', 'http-hello'])
-    if (!echo || !http) throw new Error('the case is gone')
+  test('floors run echo only, the low-level API what it has a counterpart of, and all else runs everywhere', () => {
+    const [echo, http, proxy] = selectCases(['echo-64B-1', 'http-hello', 'proxy'])
+    if (!echo || !http || !proxy) throw new Error('the case is gone')
     expect(targetsOf(echo, TARGETS)).toEqual(TARGETS)
     expect(targetsOf(http, TARGETS)).toEqual(['node', 'uring', 'epoll', 'register'])
     expect(targetsOf(http, ['floor-epoll'])).toEqual([])
+    expect(targetsOf(proxy, TARGETS)).toEqual(['node', 'core'])
   })
 
   test('what does not vary takes fewer rounds, but at least one', () => {

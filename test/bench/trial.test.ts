@@ -8,7 +8,7 @@ import * as os from 'node:os'
 import { join } from 'node:path'
 import { makeCertificate } from '../../bench/certificate'
 import type { Case, Kind, Target } from '../../bench/matrix'
-import { CASES, METRIC_NAMES, selectCases } from '../../bench/matrix'
+import { CASES, METRIC_NAMES, selectCases, targetsOf } from '../../bench/matrix'
 import type { NativePrograms } from '../../bench/native-programs'
 import { buildPrograms } from '../../bench/native-programs'
 import { Program, endAll } from '../../bench/processes'
@@ -20,14 +20,16 @@ const FOLDER = join(ROOT, 'dist', 'bench')
 
 const has = (program: string) => !spawnSync(program, ['--version']).error
 
+const loadedByWrk: readonly Kind[] = ['http', 'send-file']
+
 /** Why the case cannot run here, if so. wrk and h2load come with `npm run bench`, not with `npm test`. */
 function obstacleOf(one: Case, target: Target): string | undefined {
   if (os.cpus().length < 2) return 'needs two cores'
   if (!has(process.env['CC'] ?? 'gcc')) return 'needs gcc'
-  if (one.kind === 'http' && !has('wrk')) return 'needs wrk'
+  if (loadedByWrk.includes(one.kind) && !has('wrk')) return 'needs wrk'
   if (one.kind === 'h2' && !has('h2load')) return 'needs h2load'
   if (one.tls && !has('openssl')) return 'needs openssl'
-  if (target === 'uring' && !uringRuns()) return 'needs io_uring'
+  if (target !== 'node' && !uringRuns()) return 'needs io_uring'
   return undefined
 }
 
@@ -48,6 +50,7 @@ const FEW: Partial<Record<Kind, Partial<Case>>> = {
   destroy: { connections: 50 },
   'slow-readers': { connections: 3 },
   fairness: { connections: 5, stretch: 1 },
+  proxy: { connections: 4 },
 }
 const small = CASES.filter(
   (one, index) =>
@@ -89,17 +92,18 @@ afterAll(() => {
   if (certificate) rmSync(certificate, { recursive: true })
 })
 
-describe.each(['node', 'uring'] as const)('trial on %s', (target) => {
+describe.each(['node', 'uring', 'core'] as const)('trial on %s', (target) => {
   for (const one of small) {
+    if (targetsOf(one, [target]).length === 0) continue
     const obstacle = obstacleOf(one, target)
     const run = obstacle ? test.skip : test
     run(
       `${one.id} tells what it says it tells${obstacle ? ` (skipped: ${obstacle})` : ''}`,
       async () => {
         // A warm-up by wrk or h2load takes a second at least.
-        const isOwn = one.kind !== 'http' && one.kind !== 'h2'
+        const isOwn = !loadedByWrk.includes(one.kind) && one.kind !== 'h2'
         const trial = await runTrial(one, target, optionsOf(isOwn ? {} : { warmupSeconds: 0 }))
-        expect(trial.driver.name).toBe(target)
+        expect(trial.driver.name).toBe(target === 'core' ? 'uring' : target)
         for (const metric of METRIC_NAMES) {
           const isTold = one.metrics.includes(metric)
           expect([metric, isTold ? typeof trial[metric] : trial[metric]]).toEqual([
