@@ -1,7 +1,7 @@
 /*
  * Brings a fresh clone to the point where the project runs: Debian packages, npm packages, addon,
  * compiled TypeScript. Every step is skipped when its result is up to date, so a second run costs
- * a few hashes. `node scripts/setup.mjs [start|test|bench|build|prebuilds|package|lint]`
+ * a few hashes. `node scripts/setup.mjs [start|test|bench|build|prebuilds|package|lint|debug|tidy]`
  */
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -23,6 +23,8 @@ const purposes = {
   bench: { packages: [...buildPackages, 'gcc', 'wrk', 'nghttp2-client', 'openssl'] },
   lint: { packages: ['clang-format'], hasAddon: false },
   asan: { packages: buildPackages },
+  debug: { packages: buildPackages, hasAddon: false },
+  tidy: { packages: [...buildPackages, 'clang-tidy'], hasAddon: false },
 }
 
 const npmStamp = 'node_modules/.cache/uring-net.stamp'

@@ -2,7 +2,7 @@
  * Builds the addon with the node-gyp that npm brings along, plain or with sanitizers. Owns where
  * headers and node-gyp come from and where the result lies. Never installs system packages.
  */
-import { cpSync, existsSync, readFileSync, realpathSync } from 'node:fs'
+import { cpSync, existsSync, readFileSync, realpathSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { mustRun, capture, root, SetupError } from './process.mjs'
 import { filesIn, hashOf, isStamped, writeStamp } from './stamp.mjs'
@@ -10,12 +10,14 @@ import { filesIn, hashOf, isStamped, writeStamp } from './stamp.mjs'
 const sources = /\.(cc|h|gypi?|map)$/
 
 /**
- * A build of the addon: `plain` is what the package loads, `sanitized` lies in a tree of its own
- * because node-gyp builds into ./build, whatever it is told.
+ * A build of the addon: `plain` is what the package loads; `sanitized` and `debug` (for a debugger:
+ * with symbols and hardly optimized) lie in trees of their own because node-gyp builds into ./build,
+ * whatever it is told.
  */
 export const builds = {
   plain: { directory: 'native', gypArgs: [] },
   sanitized: { directory: 'build-asan/native', gypArgs: ['--', '-Dsanitize=1'] },
+  debug: { directory: 'build-debug/native', gypArgs: ['--debug'], configuration: 'Debug' },
 }
 
 /** What the addon is made of, relative to the repository. */
@@ -23,8 +25,8 @@ export function addonSources() {
   return filesIn('native', sources)
 }
 
-export function addonOf({ directory }) {
-  return join(root, directory, 'build', 'Release', 'uring_net.node')
+export function addonOf({ directory, configuration = 'Release' }) {
+  return join(root, directory, 'build', configuration, 'uring_net.node')
 }
 
 export function isBuilt(build) {
@@ -34,11 +36,7 @@ export function isBuilt(build) {
 export async function buildAddon(build) {
   const hash = buildHash(build)
   const cwd = join(root, build.directory)
-  if (build.directory !== 'native') {
-    for (const file of addonSources()) {
-      cpSync(join(root, file), join(cwd, file.slice('native/'.length)))
-    }
-  }
+  if (build.directory !== 'native') copySources(build.directory)
   const args = [await nodeGyp(), 'rebuild', ...headerArgs(), ...build.gypArgs]
   await mustRun('the native build', process.execPath, args, {
     cwd,
@@ -46,6 +44,27 @@ export async function buildAddon(build) {
   })
   if (!existsSync(addonOf(build))) throw new SetupError(`node-gyp left no ${addonOf(build)}`)
   writeStamp(stampOf(build), hash)
+}
+
+/**
+ * Writes the compile_commands.json of the addon, which editors and clang-tidy read, to the root of
+ * the repository.
+ */
+export async function writeCompileCommands() {
+  const { directory } = builds.debug
+  copySources(directory)
+  const cwd = join(root, directory)
+  const args = [await nodeGyp(), 'configure', ...headerArgs(), '--', '-f', 'compile_commands_json']
+  await mustRun('node-gyp configure', process.execPath, args, { cwd })
+  const made = join(cwd, 'build', 'Release', 'compile_commands.json')
+  const copies = readFileSync(made, 'utf8').replaceAll(`${cwd}/`, `${join(root, 'native')}/`)
+  writeFileSync(join(root, 'compile_commands.json'), copies)
+}
+
+function copySources(directory) {
+  for (const file of addonSources()) {
+    cpSync(join(root, file), join(root, directory, file.slice('native/'.length)))
+  }
 }
 
 function stampOf({ directory }) {

@@ -21,6 +21,7 @@ const needs = {
     isPresent: () => existsSync('/lib/ld-musl-x86_64.so.1'),
     without: 'the addon is not tried with the C library of Alpine Linux',
   },
+  'clang-tidy': { isPresent: () => hasCommand('clang-tidy') },
   'clang-format': { isPresent: () => hasCommand('clang-format') },
   chromium: {
     isPresent: () => hasCommand('chromium'),

@@ -14,6 +14,7 @@ const pages = [
   'docs/differences.md',
   'docs/drivers.md',
   'docs/limits.md',
+  'docs/monitoring.md',
 ]
 const texts = new Map(pages.map((page) => [page, readFileSync(join(root, page), 'utf8')]))
 export const readme = texts.get('README.md')!
