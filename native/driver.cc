@@ -155,6 +155,9 @@ int Driver::Prepare(Operation& operation, Endpoint& endpoint, const Command& com
   switch (command.opcode) {
     case kAccept:
       return !endpoint.listening ? -EINVAL : 0;
+    case kReceive:
+      operation.once = command.a != 0;
+      return 0;
     case kReceiveInto:
       operation.minimum = static_cast<uint32_t>(std::clamp(command.d, 1, std::max(command.c, 1)));
       return AddPiece(operation, command);

@@ -242,10 +242,13 @@ void EpollOperations::Receive(Operation& operation) {
     if (received > 0) {
       const int32_t index = buffers_.front();
       buffers_.pop_front();
-      host_->Complete(operation, static_cast<int32_t>(received), true, index);
-      if (static_cast<size_t>(received) == buffer.iov_len || endpoint.read_to_end) continue;
-      endpoint.readable = false;
-      return;
+      const bool may_have_more =
+          static_cast<size_t>(received) == buffer.iov_len || endpoint.read_to_end;
+      if (!may_have_more) endpoint.readable = false;
+      const bool goes_on = !operation.once;
+      host_->Complete(operation, static_cast<int32_t>(received), goes_on, index);
+      if (!may_have_more || !goes_on) return;
+      continue;
     }
     if (received == -1 && errno == EINTR) continue;
     if (received == -1 && errno == EAGAIN) {

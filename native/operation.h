@@ -44,6 +44,8 @@ struct Operation {
   uint32_t done = 0;
   // Of these, what the kernel was last asked to move.
   uint32_t asked = 0;
+  // A receive ends with the first buffer.
+  bool once = false;
   // Bytes that end a receive into memory.
   uint32_t minimum = 0;
   msghdr message = {};

@@ -172,7 +172,11 @@ void UringOperations::PrepareEntry(io_uring_sqe* sqe, Operation& operation) {
   const size_t left = operation.pieces.size() - operation.first;
   switch (operation.opcode) {
     case kReceive:
-      io_uring_prep_recv_multishot(sqe, fd, nullptr, 0, 0);
+      if (operation.once) {
+        io_uring_prep_recv(sqe, fd, nullptr, 0, 0);
+      } else {
+        io_uring_prep_recv_multishot(sqe, fd, nullptr, 0, 0);
+      }
       sqe->flags |= IOSQE_BUFFER_SELECT;
       sqe->buf_group = kGroup;
       return;

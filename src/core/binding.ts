@@ -47,9 +47,9 @@ export const SLOT_BITS = 20
 
 export const Op = {
   /**
-   * [receive, token, id]: receives until it ends, each time into a buffer of those provided. Completion: result > 0 bytes at
-   * the beginning of buffer `extra`, which is the caller's again; 0 end of stream; -ENOBUFS no buffer was left; -errno.
-   * MORE: it goes on.
+   * [receive, token, id, once]: receives until it ends, each time into a buffer of those provided; with `once` 1 it ends with the
+   * first one. Completion: result > 0 bytes at the beginning of buffer `extra`, which is the caller's again; 0 end of stream;
+   * -ENOBUFS no buffer was left; -errno. MORE: it goes on.
    */
   receive: 1,
   /**

@@ -87,16 +87,27 @@ export class Blocks {
 
   /** A receive is about to start. */
   prepare(): void {
-    if (this.#wanted === 0) this.#want(Math.min(providedFirst, this.#providedMax))
+    if (this.#wanted > 0) return
+    this.#wanted = Math.min(providedFirst, this.#providedMax)
+    this.refill()
   }
 
   /** The kernel has filled the block with this index: it is the caller's. */
   takeReceived(index: number): Block {
-    const block = this.#receive[index]!
     this.#provided--
-    // Those that readers hold are not waited for.
-    if (this.#provided < this.#wanted / 2) this.#provideOne()
-    return block
+    return this.#receive[index]!
+  }
+
+  /**
+   * The kernel is about to receive again: with less than half of what is wanted it does not wait for what readers hold. After a
+   * turn in which they were too few it gets twice as many.
+   */
+  refill(): void {
+    const isShort = this.#starved.length > 0
+    if (isShort) this.#wanted = Math.min(this.#wanted * 2, this.#providedMax)
+    if (!isShort && this.#provided >= this.#wanted / 2) return
+    while (this.#provided < this.#wanted && this.#provideOne());
+    if (isShort && this.#provided > 0) this.#feed()
   }
 
   /** A block for received bytes that no receive has filled: it is the caller's, as one that takeReceived gave. */
@@ -132,20 +143,12 @@ export class Blocks {
   /** No buffer was left for a receive: calls back when there is one. */
   whenProvided(callback: () => void): void {
     this.#starved.push(callback)
-    // More were wanted at one time than there were.
-    this.#want(Math.min(this.#wanted * 2, this.#providedMax))
-    if (this.#provided > 0) this.#feed()
   }
 
   #feed(): void {
     const starved = this.#starved
     this.#starved = []
     for (const callback of starved) callback()
-  }
-
-  #want(count: number): void {
-    this.#wanted = count
-    while (this.#provided < this.#wanted && this.#provideOne());
   }
 
   #provideOne(): boolean {

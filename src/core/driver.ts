@@ -184,6 +184,7 @@ export class Driver {
       completer.complete(completions[at + 1]!, more, completions[at + 3]!)
       runTicks?.()
     }
+    this.blocks.refill()
     return 0
   }
 }

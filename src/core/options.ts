@@ -37,7 +37,7 @@ const known: Readonly<Record<Name, Known>> = {
   batchSize: { variable: 'BATCH_SIZE', range: [1, 1 << 16], initial: 256 },
   endpointsMax: { variable: 'ENDPOINTS_MAX', range: [16, 1 << 20], initial: 1 << 17 },
   poolBytes: { variable: 'POOL_BYTES', range: [1 << 16, 1 << 26], initial: 2 << 20 },
-  receiveBuffers: { variable: 'RECEIVE_BUFFERS', range: [8, 1 << 15], initial: 512 },
+  receiveBuffers: { variable: 'RECEIVE_BUFFERS', range: [8, 1 << 15], initial: 4096 },
   gatherUs: { variable: 'GATHER_US', range: [1, 1_000_000], initial: 100 },
 }
 const names = Object.keys(known) as Name[]

@@ -44,13 +44,17 @@ interface Into {
 
 type Receive =
   | { state: 'none' }
-  | { state: 'armed'; token: number }
+  /** `once`: it brings one buffer. */
+  | { state: 'armed'; token: number; once: boolean }
   /** It was asked to end. */
   | { state: 'stopping' }
   /** It waits for a buffer. */
   | { state: 'starved' }
 
 const none: Receive = { state: 'none' }
+
+/** So many receives in a row that fill less than half of a buffer mean that large pieces are over. */
+const smallReceivesMax = 16
 
 export class ReceiveSide implements Completer {
   handler: ChannelHandler
@@ -62,6 +66,12 @@ export class ReceiveSide implements Completer {
   readonly #onIdle: () => void
   #receive: Receive = none
   #isReading = false
+  /**
+   * Large pieces come. The kernel would fill all buffers at once for one connection, before its reader has seen the first; so each
+   * receive brings one.
+   */
+  #isBulk = false
+  #smallReceives = 0
   /** Nothing more will arrive: end of stream or an error was seen. */
   #isEnded = false
   #isClosed = false
@@ -235,6 +245,7 @@ export class ReceiveSide implements Completer {
       return
     }
     this.receives++
+    this.#noteSize(length >= block.size / 2)
     if (!this.#isReading || this.#held.length > 0) {
       this.#held.push({ block, length })
       this.#stopReceiving()
@@ -243,6 +254,17 @@ export class ReceiveSide implements Completer {
     // Before the handler runs: it may throw, and the operation must go on.
     if (this.#receive.state === 'none') this.#arm()
     this.handler.onBlock(block, length)
+  }
+
+  #noteSize(isLarge: boolean): void {
+    if (isLarge) {
+      this.#smallReceives = 0
+      this.#isBulk = true
+      // It is armed again when it has ended.
+      if (this.#receive.state === 'armed' && !this.#receive.once) this.#stopReceiving()
+    } else if (this.#isBulk && ++this.#smallReceives === smallReceivesMax) {
+      this.#isBulk = false
+    }
   }
 
   #ended(result: number): void {
@@ -270,7 +292,9 @@ export class ReceiveSide implements Completer {
   #arm(): void {
     if (this.#isEnded || this.#isClosed || this.#receive.state !== 'none') return
     this.#driver.blocks.prepare()
-    this.#receive = { state: 'armed', token: this.#driver.start(this, Op.receive, this.#id) }
+    const once = this.#isBulk
+    const token = this.#driver.start(this, Op.receive, this.#id, once ? 1 : 0)
+    this.#receive = { state: 'armed', token, once }
   }
 
   #stopReceiving(): void {

@@ -120,7 +120,7 @@ describe('refused, and nothing is changed', () => {
     const script = `
       say(caught(() => core().configure({ receiveBuffers: 9, ...${options} })).split(' ')[0])
       say(core().driver.options.receiveBuffers)`
-    expect(await lines(script)).toEqual([code, '512'])
+    expect(await lines(script)).toEqual([code, '4096'])
   })
 
   test.each(['', '5', 'null', "'batchSize'"])('configure(%s) is no object', async (options) => {

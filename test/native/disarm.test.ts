@@ -24,13 +24,13 @@ const connectOne = () => {
   sockets.push(socket)
 }
 connectOne()
-process.on('SIGUSR1', () => { sockets[0].write('last words'); sockets[0].resetAndDestroy() })
+process.on('SIGUSR2', () => { sockets[0].write('last words'); sockets[0].resetAndDestroy() })
 process.on('disconnect', () => process.exit())`
 
 /** Whether the kernel still knows a connection from this port. */
 function isConnected(port: number): boolean {
   const name = port.toString(16).toUpperCase().padStart(4, '0')
-  return new RegExp(`:${name} 0[1-9A]`).test(readFileSync('/proc/net/tcp', 'utf8'))
+  return new RegExp(`:${name} 0[1-9A] `).test(readFileSync('/proc/net/tcp', 'utf8'))
 }
 
 const isHere = drivers.includes('uring')
@@ -57,7 +57,7 @@ const isHere = drivers.includes('uring')
       expect(engine.native.arm(first)).toBe(0)
       await new Promise((resolve) => setImmediate(() => setImmediate(resolve)))
       // Within this turn, so that no batch is delivered.
-      process.kill(child.pid!, 'SIGUSR1')
+      process.kill(child.pid!, 'SIGUSR2')
       const deadline = Date.now() + 5000
       while (isConnected(sockets[0]!.remotePort!) && Date.now() < deadline);
       for (const id of rest) {
