@@ -3,7 +3,7 @@ import net from 'node:net'
 import type { Socket } from 'node:net'
 import type { Connection, Lease } from '../../src/core/index'
 import { digest, pattern } from '../e2e/wire'
-import { drivers, expectWorks, loadCore, makePair, read, socketPath, until } from './real'
+import { drivers, expectWorks, loadCore, makePair, read, run, socketPath, until } from './real'
 import type { Core } from './real'
 
 /** As in receiving.ts. */
@@ -41,6 +41,36 @@ describe.each(drivers)('%s', (name) => {
     expect((await sending).ok).toBe(true)
     await expectWorks(pair)
     await pair.close()
+  })
+
+  test('what flooding peers have sent ahead of a reader is little more than its leases', async () => {
+    const source = `
+      const listener = await core.listen({ port: 0, host: '127.0.0.1' })
+      const { port } = listener.localName
+      const flood = 'for (let i = 0; i < 16; i++) { const s = require("net").connect(' + port + ', "127.0.0.1"); const more = () => { while (s.write(Buffer.alloc(65536))); }; s.on("drain", more).on("error", () => {}); more() }'
+      const child = require('node:child_process').spawn(process.execPath, ['-e', flood], { stdio: 'ignore' })
+      const before = process.memoryUsage().arrayBuffers
+      let most = 0
+      let bytes = 0
+      // Some stay behind, as they do with a reader that sends them on.
+      const take = async (connection) => {
+        const held = []
+        while (bytes < 256 << 20) {
+          const lease = await connection.receive({ timeout: 5000 })
+          bytes += lease.length
+          held.push(lease)
+          if (held.length > 4) held.shift().release()
+          most = Math.max(most, process.memoryUsage().arrayBuffers - before)
+        }
+      }
+      const taking = []
+      for (let i = 0; i < 16; i++) taking.push(take(await listener.accept()))
+      await Promise.all(taking)
+      child.kill('SIGKILL')
+      // Each connection: 16 leases and 4 more. And its first receive, before it is known to flood: 32 at most.
+      print(most < 16 * (20 + 32) * 65600 ? 'bounded' : most / 65600 + ' buffers')
+      process.exit()`
+    expect(await run(name, source)).toEqual({ output: 'bounded\n', code: 0 })
   })
 
   test('64 clients that never read leave an echo server answering others, and their ends are noticed', async () => {
