@@ -18,7 +18,9 @@ export const leasesMax = 16
 /** Of these, those that may wait to be taken before the kernel is asked to stop. */
 const readAheadMax = 4
 
-interface Receiver {
+/** Somebody who waits for bytes; one of the two is called, once. */
+export interface Receiver {
+  /** Null at the end of the stream. */
   resolve(lease: Lease | null): void
   reject(error: unknown): void
   /** Keeps a connection that somebody waits on from being collected. */
@@ -52,17 +54,22 @@ export class Receiving implements ChannelHandler, BlockSource {
     return this.#ready.length > 0
   }
 
+  /** Tells the receiver of the next lease, within the call when there is one. One at a time. */
+  wait(receiver: Receiver): void {
+    this.#receiver = receiver
+    this.#pull()
+  }
+
   /** The next lease, or null at the end, for somebody who holds `connection`. One at a time. */
   next(options: Cancellable, connection: object): Promise<Lease | null> {
     const lease = this.#ready.shift()
     if (lease !== undefined) return Promise.resolve(lease)
     return new Promise((resolve, reject) => {
       if (options.signal === undefined && options.timeout === undefined) {
-        this.#receiver = { resolve, reject, connection }
+        this.wait({ resolve, reject, connection })
       } else {
-        this.#receiver = this.#cancellable(options, resolve, reject, connection)
+        this.wait(this.#cancellable(options, resolve, reject, connection))
       }
-      this.#pull()
     })
   }
 
