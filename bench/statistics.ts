@@ -103,18 +103,18 @@ export function evaluate(one: Case, outcomes: ReadonlyMap<Target, readonly Outco
   return { case: one, targets }
 }
 
-/** Null when one of the two has no figures at all. */
+/**
+ * By rounds: what disturbs the machine for a while disturbs all trials of a round alike, so it is their ratio that holds. Null
+ * when there is no round in which both have figures.
+ */
 function compare(own: readonly Outcome[], base: readonly Outcome[]): Ratios | null {
   const ratios = forEachMetric((metric): Spread | null => {
     const [ours, theirs] = [figures(own, metric), figures(base, metric)]
-    const known = (values: (number | null)[]) => values.filter((value) => value !== null)
-    if (known(ours).length === 0 || known(theirs).length === 0) return null
     const rounds = ours.flatMap((value, round) => {
       const other = theirs[round]
       return value !== null && other ? [value / other] : []
     })
-    const reached = median(known(ours)) / median(known(theirs))
-    return { median: reached, min: Math.min(reached, ...rounds), max: Math.max(reached, ...rounds) }
+    return rounds.length === 0 ? null : spread(rounds)
   })
   return METRIC_NAMES.some((name) => ratios[name] !== null) ? ratios : null
 }
