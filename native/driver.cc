@@ -392,7 +392,10 @@ int Driver::Open(int32_t family) {
   if (endpoints_.full()) return -ENFILE;
   int domain = 0;
   const int fd = OpenSocket(family, backend_->nonblocking_sockets(), &domain);
-  return fd < 0 ? fd : endpoints_.Add(fd, domain)->id;
+  if (fd < 0) return fd;
+  Endpoint* endpoint = endpoints_.Add(fd, domain);
+  URING_CHECK(endpoint != nullptr);
+  return endpoint->id;
 }
 
 int Driver::Adopt(int32_t fd) {
