@@ -71,8 +71,8 @@ export const betweenFaults: readonly Fault[] = [
     imitates: 'all completions of a batch in one callback scope: ticks run after the last',
     caughtBy: {
       'E2-1': /ticks of one 'data' ran after the next connection's/,
-      'C4-10': /after both ends: /,
     },
+    alsoCaughtBy: { 'C4-10': /after both ends: / },
     spoil: (oracle) => {
       const batch: (() => void)[] = []
       return spoilPairs(oracle, (a) => {

@@ -60,6 +60,7 @@ const orderFaults: readonly Fault[] = [
       'C4-16': /'close' came \d+ times/,
       'C4-17': /'close' came \d+ times/,
     },
+    alsoCaughtBy: { 'E1-1': /events of the automatic end/ },
     spoil: (oracle) =>
       spoilPairs(oracle, (a) => {
         a.once('close', () => setImmediate(() => a.emit('close', false)))
@@ -102,8 +103,14 @@ const orderFaults: readonly Fault[] = [
       'W5-4': /timed out: 'close' after a failed write/,
       'C3-2': /timed out: 'close' after destroy\(error\)/,
       'C3-3': /timed out: 'close' of an aborted stream/,
-      'C4-11': /timed out: 'close' after destroy\(error\)/,
+      'C4-11': /timed out: 'close' after destroy\((error)?\)/,
       'C4-12': /timed out: 'close' after a reset during end\(\)/,
+    },
+    alsoCaughtBy: {
+      'C3-1': /timed out: 'close' of a blocked stream/,
+      'C3-6': /timed out: 'close' after a reset/,
+      'C4-14': /timed out: 'close' after end\(\) and destroy/,
+      'C5-1': /timed out: 'close' of stream \d+ of \d+/,
     },
     spoil: (oracle) =>
       spoilPairs(oracle, (a) => {

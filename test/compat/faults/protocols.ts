@@ -170,6 +170,7 @@ export const protocolsFaults: readonly Fault[] = [
       'C4-1': reordered,
       'C4-6': reordered,
     },
+    alsoCaughtBy: { 'W3-53': /timed out: answers to all pipelined requests/ },
     spoil: (oracle) => inFrontOf(oracle, LateFront),
   },
   {

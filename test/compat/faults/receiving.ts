@@ -113,8 +113,8 @@ const pathFaults: readonly Fault[] = [
     caughtBy: {
       'R1-5': /timed out: data after pause and resume/,
       'R1-21': /timed out: 'end' for the last owner/,
-      'W3-54': /timed out: the echo of \d+ bytes/,
     },
+    alsoCaughtBy: { 'W3-54': /timed out: the echo of \d+ bytes/ },
     spoil: (oracle) =>
       spoilPairs(oracle, (a) => {
         const [pause, resume] = [a.pause.bind(a), a.resume.bind(a)]
@@ -236,8 +236,8 @@ const pathFaults: readonly Fault[] = [
       'W4-1': /timed out: the callbacks of small writes/,
       'W4-2': /timed out: a callback for each write/,
       'W4-7': /bytesWritten leaves out what is queued/,
-      'W3-53': /timed out: answers to all pipelined requests/,
     },
+    alsoCaughtBy: { 'W3-53': /timed out: answers to all pipelined requests/ },
     spoil: (oracle) =>
       spoilPairs(oracle, (a) => {
         const write = a.write.bind(a) as (...given: unknown[]) => boolean

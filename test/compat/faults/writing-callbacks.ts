@@ -66,6 +66,8 @@ export const callbackFaults: readonly Fault[] = [
       'W6-1': /was called twice/,
       'W3-53':
         /This is caused by either a bug in Node\.js or incorrect usage of Node\.js internals\./,
+    },
+    alsoCaughtBy: {
       'W3-54':
         /This is caused by either a bug in Node\.js or incorrect usage of Node\.js internals\./,
     },
@@ -244,8 +246,8 @@ export const callbackFaults: readonly Fault[] = [
     imitates: 'an edge-triggered event consumed before the queue was looked at (nginx, mio)',
     caughtBy: {
       'W4-9': /timed out: the callback after stall/,
-      'W3-54': /timed out: the echo of \d+ bytes/,
     },
+    alsoCaughtBy: { 'W3-54': /timed out: the echo of \d+ bytes/ },
     spoil: (oracle) =>
       spoiled(oracle, (a) => {
         let drains = 0
