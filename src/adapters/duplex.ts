@@ -15,6 +15,7 @@ import { Errno, systemError } from '../core/errors'
 import { CorkBypass } from './cork-bypass'
 import { defensiveCopy, writeDefensiveCopy } from './defensive-copy'
 import type { AheadSender, Write } from './defensive-copy'
+import { nextTick } from '../core/timers'
 
 /** How the stream buffers, and how it ends. */
 export interface DuplexOptions {
@@ -114,7 +115,7 @@ class ConnectionDuplex extends Duplex implements ChannelHandler, AheadSender {
     // Asked for or not: the first bytes are there before the first listener, as with a net.Socket.
     channel.readStart()
     // Not here: what the program's callbacks throw is not the connection's failure.
-    process.nextTick(() => this.#takeWaiting()?.start())
+    nextTick(() => this.#takeWaiting()?.start())
   }
 
   #takeWaiting(): Waiting | undefined {
@@ -229,7 +230,7 @@ class ConnectionDuplex extends Duplex implements ChannelHandler, AheadSender {
     if (this.#channel === undefined) {
       onClosed()
       // After 'close', as a write of a net.Socket that was never connected.
-      process.nextTick(() => waiting?.fail(error ?? destroyedError()))
+      nextTick(() => waiting?.fail(error ?? destroyedError()))
       return
     }
     this.onFlush()

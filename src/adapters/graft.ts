@@ -5,6 +5,8 @@
  */
 import type { Entry, StreamEngine, StreamReader } from '../core/stream-engine'
 import { Errno, systemError } from '../core/errors'
+import { nextTick, setImmediate } from '../core/timers'
+import type { BulkTurns } from './bulk-turns'
 import { HandleContext } from './node/async-context'
 import { takesResetForEnd } from './node/hang-up'
 import type { NodeHandle, SocketInternals } from './node/handles'
@@ -24,6 +26,7 @@ type Route = 'engine' | 'bulk' | 'guarded' | 'libuv' | 'native' | 'closed'
 /** What grafts have in common. */
 export interface Stock {
   readonly engine: StreamEngine
+  readonly bulkTurns: BulkTurns
   /** net.js's onread. */
   readonly onStreamRead: unknown
   /** Property of a handle: its socket. */
@@ -193,7 +196,7 @@ export class Graft implements StreamReader {
   /** The handle is about to be closed. */
   close(): void {
     const wasEngines = this.#route === 'engine'
-    this.#route = 'closed'
+    this.#setRoute('closed')
     this.#updateAlive()
     // net.js has taken them; a handle that is closed has none.
     this.bytesRead = this.bytesWritten = 0
@@ -332,7 +335,7 @@ export class Graft implements StreamReader {
   #giveToLibuv(route: 'native' | 'guarded' | 'bulk'): number {
     const wasEngines = this.#route === 'engine'
     if (this.#route === 'bulk') this.#natives.setOnread.call(this.#handle, this.#stock.onStreamRead)
-    this.#route = route
+    this.#setRoute(route)
     if (!wasEngines) return 0
     if (route === 'bulk') this.#watchReads()
     if (this.id !== 0) this.#disarm()
@@ -356,12 +359,18 @@ export class Graft implements StreamReader {
     state.sync = sync
   }
 
+  #setRoute(route: Route): void {
+    if (this.#route === 'bulk') this.#stock.bulkTurns.add(-1)
+    this.#route = route
+    if (route === 'bulk') this.#stock.bulkTurns.add(1)
+  }
+
   #becomeBulk(): void {
     this.#becomesBulk = true
     this.#disarm()
     const end = this.#held.at(-1)
     // Before libuv meets it by a write that is blocked.
-    if (typeof end === 'number' && end < 0) process.nextTick(() => this.#deliverHeld())
+    if (typeof end === 'number' && end < 0) nextTick(() => this.#deliverHeld())
     else if (this.#held.length > 0) this.#engine.native.wake(this.id)
     else if (this.#isReading) this.#toBulk()
   }
@@ -394,14 +403,24 @@ export class Graft implements StreamReader {
     if (isOver) {
       this.#natives.setOnread.call(this.#handle, this.#stock.onStreamRead)
       this.#takeBack()
+    } else if (this.#isReading && this.#route === 'bulk' && this.#stock.bulkTurns.isOver(this)) {
+      this.#letOthersRead()
     }
     return answer
+  }
+
+  /** Until the next turn of the event loop. */
+  #letOthersRead(): void {
+    this.#natives.readStop.call(this.#handle)
+    setImmediate(() => {
+      if (this.#isReading && this.#route === 'bulk') this.#natives.readStart.call(this.#handle)
+    })
   }
 
   #takeBack(): void {
     const isReading = this.#isReading && this.#route !== 'closed'
     if (isReading) this.#natives.readStop.call(this.#handle)
-    this.#route = 'engine'
+    this.#setRoute('engine')
     if (isReading) this.readStart()
   }
 

@@ -13,6 +13,7 @@ import { byteLengthOf, plainView } from '../core/bytes'
 import type { Channel, SendRequest } from '../core/channel'
 import type { Connection } from '../core/connection'
 import { viewOf } from '../core/sending'
+import { queueMicrotask, setImmediate } from '../core/timers'
 import { Errno, UringError, invalidArgument, outOfRange, systemError } from '../core/errors'
 
 /** A message larger than this is sent by itself instead of being gathered with others. */

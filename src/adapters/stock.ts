@@ -5,6 +5,7 @@
 import { makeActive } from '../core/active'
 import { StreamEngine } from '../core/stream-engine'
 import { nativeOptions } from '../core/options'
+import { BulkTurns } from './bulk-turns'
 import type { Stock } from './graft'
 import { findContextNames } from './node/async-context'
 import { findHandles } from './node/handles'
@@ -39,7 +40,8 @@ function find(): Found | Error | undefined {
     const engine = makeActive((binding, kind) => new StreamEngine(binding, kind, options))
     if (engine === undefined) return undefined
     flushBeforeTheEnd(engine)
-    return { stock: { engine, onStreamRead, owner, userBuffer }, TCP, Pipe, tcp, pipe }
+    const bulkTurns = new BulkTurns()
+    return { stock: { engine, bulkTurns, onStreamRead, owner, userBuffer }, TCP, Pipe, tcp, pipe }
   } catch (error) {
     return error as Error
   }

@@ -21,6 +21,7 @@ import type { Peer } from './peers'
 import { requireNet } from './permission'
 import { partsOf, viewOf } from './sending'
 import type { Sendable } from './sending'
+import { queueMicrotask } from './timers'
 
 export { Datagram } from './datagrams'
 

@@ -6,6 +6,7 @@ import type { Block, BlockSource } from './block'
 import type { Driver } from './driver'
 import { outOfRange } from './errors'
 import { Lease } from './lease'
+import { queueMicrotask } from './timers'
 
 /** How many leases, and how large. */
 export interface PoolOptions {

@@ -1,2 +1,7 @@
-/** Timers as they are when the package is loaded: fake timers of test tools must not stop a deadline or a listener. */
-export const { setTimeout, clearTimeout } = globalThis
+/**
+ * What calls back later, as it is when the package is loaded: fake timers of test tools must not stop a deadline, a listener or a
+ * socket.
+ */
+export const { setTimeout, clearTimeout, setImmediate, queueMicrotask } = globalThis
+
+export const nextTick = process.nextTick.bind(process)

@@ -115,6 +115,19 @@ describe.each(drivers)('%s', (name) => {
       },
     )
 
+    test('what waits for a lease is called, and what a readiness has gathered leaves', async () => {
+      const pool = new core.Pool({ count: 1, leaseBytes: 8 })
+      const lease = pool.acquire()!
+      const available = new Promise<void>((resolve) => pool.whenAvailable(resolve))
+      lease.release()
+      await available
+      const pair = await makePair(core)
+      const readiness = core.toReadiness(pair.near)
+      expect(readiness.tryWrite(Buffer.from('gathered'))).toBe(true)
+      expect(String(await read(pair.far, 8))).toBe('gathered')
+      await Promise.all([readiness.close(), pair.close()])
+    })
+
     test('send() that has not begun is left out, and what follows goes on', async () => {
       const pair = await makePair(core, socketPath())
       const large = Buffer.alloc(2 << 20, 7)
