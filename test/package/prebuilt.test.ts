@@ -3,7 +3,17 @@
  * installed package runs without a script and without a compiler. Owns a folder with the installed package.
  */
 import { execFile } from 'node:child_process'
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -79,6 +89,8 @@ describe('the package, installed without scripts', () => {
     mkdirSync(dirname(prebuilt), { recursive: true })
     cpSync(built, prebuilt)
     mkdirSync(app)
+    // Or npm would install into a folder above that has node_modules.
+    writeFileSync(join(app, 'package.json'), '{}')
     const quiet = ['--ignore-scripts', '--loglevel=error']
     await run('npm', ['pack', ...quiet, '--pack-destination', app], { cwd: source })
     const tarball = readdirSync(app).find((name) => name.endsWith('.tgz'))!
@@ -96,9 +108,8 @@ describe('the package, installed without scripts', () => {
   })
 
   test('has neither sources nor scripts, and is small', () => {
-    const manifest = join(installed, 'package.json')
-    // eslint-disable-next-line @typescript-eslint/no-require-imports -- its path is known here only
-    const { scripts } = require(manifest) as { scripts: Record<string, string> }
+    const manifest = readFileSync(join(installed, 'package.json'), 'utf8')
+    const { scripts } = JSON.parse(manifest) as { scripts: Record<string, string> }
     for (const name of ['preinstall', 'install', 'postinstall'])
       expect(scripts).not.toHaveProperty(name)
     expect(readdirSync(join(installed, 'native'))).toEqual(['prebuilds'])
