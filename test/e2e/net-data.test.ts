@@ -3,8 +3,23 @@
  * arrives at the peer.
  */
 import { once } from 'node:events'
+import net from 'node:net'
+import type { AddressInfo } from 'node:net'
 import { digest, pair, pattern, readAll } from './wire'
 import { subjects } from './subjects'
+
+/** Whether Node's own chunks have an ArrayBuffer of their length. On Node 26 large ones keep the 64 KiB they were read into. */
+async function chunksAreAlone(): Promise<boolean> {
+  const server = net
+    .createServer((socket) => socket.end(Buffer.alloc(60_000)))
+    .listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const socket = net.connect((server.address() as AddressInfo).port, '127.0.0.1')
+  const [chunk] = (await once(socket, 'data')) as [Buffer]
+  await once(socket, 'close')
+  server.close()
+  return chunk.buffer.byteLength === chunk.length
+}
 
 describe.each(subjects())('$name', (subject) => {
   test.each([1, 2, 63, 64, 65, 1000, 16384, 16385, 65536, 65537, 1 << 20, 10 << 20])(
@@ -96,7 +111,8 @@ describe.each(subjects())('$name', (subject) => {
     await stop()
   })
 
-  test('a received chunk never changes afterwards and has an ArrayBuffer of its own', async () => {
+  test('a received chunk never changes afterwards, and has an ArrayBuffer of its own where Node’s has', async () => {
+    const isAlone = await chunksAreAlone()
     const { accepted, connected, stop } = await pair(subject)
     const kept: { chunk: Buffer; copy: string }[] = []
     accepted.on('data', (chunk: Buffer) => kept.push({ chunk, copy: digest(chunk) }))
@@ -107,6 +123,7 @@ describe.each(subjects())('$name', (subject) => {
     await once(accepted, 'end')
     for (const { chunk, copy } of kept) {
       expect(digest(chunk)).toBe(copy)
+      if (!isAlone) continue
       expect(chunk.byteOffset).toBe(0)
       expect(chunk.buffer.byteLength).toBe(chunk.length)
     }
