@@ -23,7 +23,7 @@ await main(async (args) => {
   const jest = [
     '--expose-gc',
     'node_modules/jest/bin/jest.js',
-    '--runInBand',
+    '--maxWorkers=2',
     '--testTimeout=60000',
   ]
   const paths = args.some((arg) => !arg.startsWith('-')) ? [] : ['test/native', 'test/e2e']

@@ -37,7 +37,7 @@ export async function buildAddon(build) {
   const hash = buildHash(build)
   const cwd = join(root, build.directory)
   if (build.directory !== 'native') copySources(build.directory)
-  const args = [await nodeGyp(), 'rebuild', ...headerArgs(), ...build.gypArgs]
+  const args = [await nodeGyp(), 'rebuild', '--jobs=max', ...headerArgs(), ...build.gypArgs]
   await mustRun('the native build', process.execPath, args, {
     cwd,
     env: { ...process.env, ...build.env },

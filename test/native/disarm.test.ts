@@ -27,10 +27,13 @@ connectOne()
 process.on('SIGUSR2', () => { sockets[0].write('last words'); sockets[0].resetAndDestroy() })
 process.on('disconnect', () => process.exit())`
 
-/** Whether the kernel still knows a connection from this port. */
-function isConnected(port: number): boolean {
-  const name = port.toString(16).toUpperCase().padStart(4, '0')
-  return new RegExp(`:${name} 0[1-9A] `).test(readFileSync('/proc/net/tcp', 'utf8'))
+/** Whether the kernel still knows the socket: not one of the same ports that ended before (TIME_WAIT, 06). */
+function isConnected({ localPort, remotePort }: Socket): boolean {
+  const [near, far] = [localPort!, remotePort!].map((port) =>
+    port.toString(16).toUpperCase().padStart(4, '0'),
+  )
+  const row = new RegExp(`:${near} [0-9A-F]{8}:${far} 0[1-57-9AB] `)
+  return row.test(readFileSync('/proc/net/tcp', 'utf8'))
 }
 
 const isHere = drivers.includes('uring')
@@ -59,7 +62,8 @@ const isHere = drivers.includes('uring')
       // Within this turn, so that no batch is delivered.
       process.kill(child.pid!, 'SIGUSR2')
       const deadline = Date.now() + 5000
-      while (isConnected(sockets[0]!.remotePort!) && Date.now() < deadline);
+      while (isConnected(sockets[0]!) && Date.now() < deadline);
+      expect(isConnected(sockets[0]!)).toBe(false)
       for (const id of rest) {
         engine.put('x', 'latin1')
         engine.gather(id, 1)
