@@ -37,8 +37,8 @@ class StreamEngine final : public LoopEngine, public StreamHost {
   int32_t Detach(int32_t id, std::string* bytes);
   // 0 or -errno.
   int32_t Arm(int32_t id);
-  // Nothing arrives for it any more. Appends what had arrived and was not delivered; 0, or 1 after
-  // the end of the stream, or -errno.
+  // Nothing arrives for it any more. Appends what had arrived and was not delivered; the header of
+  // the pieces says how the stream has ended behind it. 0 or -EBADF.
   int32_t Disarm(int32_t id, std::string* bytes);
   // A piece with -EAGAIN arrives. 0 or -errno.
   int32_t Wake(int32_t id);

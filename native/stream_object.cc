@@ -12,7 +12,7 @@ namespace uring_net {
 
 namespace {
 
-// Bytes as a Buffer, else how the stream has ended.
+// Bytes as a Buffer, else 0 or -EBADF.
 template <int32_t (StreamEngine::*kMethod)(int32_t, std::string*)>
 napi_value TakeBack(napi_env env, napi_callback_info info) {
   const Call<StreamEngine, 1> call(env, info);
