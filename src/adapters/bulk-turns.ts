@@ -1,31 +1,41 @@
 /**
  * Whose turn it is among the sockets that libuv reads bulk data for. By itself it reads up to 32 times from one before it looks at
  * the next (uv__read, src/unix/stream.c), so that the share of each is what its receive window happens to be. Owns the count of
- * such sockets; it stops nothing itself.
+ * reads in a row; it stops nothing itself.
  */
 
-/** Reads of 64 KiB of one socket in a row, while there are others. */
+/** What libuv reads at a time. Fewer bytes mean that there were no more. */
+export const fullReadBytes = 65536
+
+/** Full reads of one socket in a row, while there are others. */
 const readsMax = 2
+/** After so many, two rounds of libuv's, it is the only one. */
+const readsAlone = 64
 
 export class BulkTurns {
-  #sockets = 0
   #last: object | undefined
+  #hasOthers = false
+  /** In this turn of it. */
   #reads = 0
+  /** With none of another's between them. */
+  #readsInRow = 0
 
-  /** One socket more is read so, or one less. */
-  add(change: 1 | -1): void {
-    this.#sockets += change
-  }
-
-  /** Notes a read of this socket. True: the next ones are others'. */
+  /** Notes a full read of this socket. True: the next ones are others'. */
   isOver(socket: object): boolean {
     if (this.#last !== socket) {
+      this.#hasOthers = this.#last !== undefined
       this.#last = socket
-      this.#reads = 0
+      this.#reads = this.#readsInRow = 0
     }
     this.#reads++
-    if (this.#sockets < 2 || this.#reads < readsMax) return false
-    this.#last = undefined
+    if (++this.#readsInRow >= readsAlone) this.#hasOthers = false
+    if (!this.#hasOthers || this.#reads < readsMax) return false
+    this.#reads = 0
     return true
+  }
+
+  /** The socket reads no more. */
+  forget(socket: object): void {
+    if (this.#last === socket) this.#last = undefined
   }
 }

@@ -5,7 +5,8 @@
  */
 import type { Entry, StreamEngine, StreamReader } from '../core/stream-engine'
 import { Errno, systemError } from '../core/errors'
-import { nextTick, setImmediate } from '../core/timers'
+import { nextTick } from '../core/timers'
+import { fullReadBytes } from './bulk-turns'
 import type { BulkTurns } from './bulk-turns'
 import { HandleContext } from './node/async-context'
 import { takesResetForEnd } from './node/hang-up'
@@ -28,7 +29,9 @@ export interface Stock {
   readonly engine: StreamEngine
   readonly bulkTurns: BulkTurns
   /** net.js's onread. */
-  readonly onStreamRead: unknown
+  readonly onStreamRead: OnStreamRead
+  /** The same, for handles that libuv reads for good: full reads it tells to `onFullRead`. */
+  readonly onReadInTurns: OnStreamRead
   /** Property of a handle: its socket. */
   readonly owner: symbol
   /** Property of a socket: its onread buffer. */
@@ -46,6 +49,13 @@ const segmentBytes = 2304
 
 type Callback = (error?: Error | null) => void
 
+/** What libuv's streams call with the memory that they have read into; without it at the end and after an error. */
+export type OnStreamRead = (this: NodeHandle, memory: unknown) => unknown
+
+export function isFullRead(memory: unknown): boolean {
+  return memory !== undefined && (memory as ArrayBuffer).byteLength >= fullReadBytes
+}
+
 /** net.Socket.prototype._writeGeneric as Node has it. */
 export type WriteGeneric = (
   this: SocketInternals,
@@ -54,6 +64,13 @@ export type WriteGeneric = (
   encoding: BufferEncoding,
   callback: Callback,
 ) => void
+
+const key = Symbol('uring-net.graft')
+
+/** The graft of a handle, if it has one. */
+export function graftOf(handle: object | null | undefined): Graft | undefined {
+  return (handle as { [key]?: Graft } | null | undefined)?.[key]
+}
 
 export class Graft implements StreamReader {
   id = 0
@@ -67,6 +84,8 @@ export class Graft implements StreamReader {
   readonly #context: HandleContext
   #route: Route
   #isReading = false
+  /** It reads when others have. */
+  #waitsForTurn = false
   #isArmed = false
   #isEnded = false
   #isRef: boolean
@@ -105,6 +124,9 @@ export class Graft implements StreamReader {
     this.#isUnix = isUnix
     this.#route = stock.engine.receives ? 'engine' : 'libuv'
     this.#context = new HandleContext(handle, isAccepted)
+    Object.defineProperty(handle, key, { value: this })
+    // Of a socket that connects net.js has set it already.
+    if (natives.getOnread.call(handle) === stock.onStreamRead) this.setOnread(stock.onStreamRead)
   }
 
   #owner(): SocketInternals {
@@ -132,6 +154,7 @@ export class Graft implements StreamReader {
 
   readStart(): number {
     this.#isReading = true
+    this.#waitsForTurn = false
     if (this.#route !== 'engine') return this.#natives.readStart.call(this.#handle)
     const isOther = (this.#owner()[this.#stock.userBuffer] ?? null) !== null
     if (isOther || !this.attach()) return this.#giveToLibuv('native')
@@ -143,21 +166,22 @@ export class Graft implements StreamReader {
   }
 
   readStop(): number {
-    this.#isReading = false
-    if (this.#route !== 'engine') return this.#natives.readStop.call(this.#handle)
+    this.#isReading = this.#waitsForTurn = false
     this.#updateAlive()
-    return 0
+    return this.#route === 'engine' ? 0 : this.#natives.readStop.call(this.#handle)
   }
 
   /** A native consumer is about to attach: from now on libuv reads for it. What has come stays with the socket (R1). */
   attachNative(): void {
     if (this.#route === 'closed' || this.#route === 'native') return
+    if (this.#waitsForTurn) this.#takeTurn()
     this.flush()
     this.#giveToLibuv('native')
   }
 
   /** http's parser is about to attach: libuv reads for it. It never writes, and may let go again. */
   attachParser(): void {
+    if (this.#waitsForTurn) this.#takeTurn()
     if (this.#route !== 'engine') return
     this.#giveToLibuv('bulk')
     this.#smallReads = smallReadsMax - 1
@@ -169,14 +193,16 @@ export class Graft implements StreamReader {
     if (!isNodes && (this.#route === 'engine' || this.#route === 'bulk')) {
       this.#giveToLibuv('guarded')
     }
-    this.#natives.setOnread.call(this.#handle, onread)
+    const isInTurns = isNodes && this.#route === 'libuv'
+    this.#natives.setOnread.call(this.#handle, isInTurns ? this.#stock.onReadInTurns : onread)
     if (isNodes && this.#route === 'guarded') this.#takeBack()
   }
 
   getOnread(): unknown {
-    return this.#route === 'bulk'
-      ? this.#stock.onStreamRead
-      : this.#natives.getOnread.call(this.#handle)
+    const { onStreamRead, onReadInTurns } = this.#stock
+    if (this.#route === 'bulk') return onStreamRead
+    const onread = this.#natives.getOnread.call(this.#handle)
+    return onread === onReadInTurns ? onStreamRead : onread
   }
 
   setRef(isRef: boolean): void {
@@ -196,7 +222,9 @@ export class Graft implements StreamReader {
   /** The handle is about to be closed. */
   close(): void {
     const wasEngines = this.#route === 'engine'
-    this.#setRoute('closed')
+    this.#route = 'closed'
+    this.#waitsForTurn = false
+    this.#stock.bulkTurns.forget(this)
     this.#updateAlive()
     // net.js has taken them; a handle that is closed has none.
     this.bytesRead = this.bytesWritten = 0
@@ -242,8 +270,8 @@ export class Graft implements StreamReader {
     const isAlive =
       this.#isReading &&
       this.#isRef &&
-      this.#route === 'engine' &&
-      (!this.#isEnded || this.#held.length > 0)
+      (this.#waitsForTurn ||
+        (this.#route === 'engine' && (!this.#isEnded || this.#held.length > 0)))
     if (isAlive === this.#isAlive) return
     this.#isAlive = isAlive
     if (isAlive) this.#engine.retain()
@@ -266,7 +294,8 @@ export class Graft implements StreamReader {
       // Also of a reader that has paused meanwhile: the next receive would bring it as much again.
       else if (chunk.length >= bulkBytes && this.#isArmed) this.#becomeBulk()
     } else if (result === Errno.EAGAIN) {
-      this.#deliverHeld()
+      if (this.#waitsForTurn) this.#takeTurn()
+      else this.#deliverHeld()
     } else {
       this.#isArmed = false
       if (this.#isEnded) return
@@ -335,7 +364,7 @@ export class Graft implements StreamReader {
   #giveToLibuv(route: 'native' | 'guarded' | 'bulk'): number {
     const wasEngines = this.#route === 'engine'
     if (this.#route === 'bulk') this.#natives.setOnread.call(this.#handle, this.#stock.onStreamRead)
-    this.#setRoute(route)
+    this.#route = route
     if (!wasEngines) return 0
     if (route === 'bulk') this.#watchReads()
     if (this.id !== 0) this.#disarm()
@@ -357,12 +386,6 @@ export class Graft implements StreamReader {
     this.bytesRead += chunk.length
     socket.push(chunk)
     state.sync = sync
-  }
-
-  #setRoute(route: Route): void {
-    if (this.#route === 'bulk') this.#stock.bulkTurns.add(-1)
-    this.#route = route
-    if (route === 'bulk') this.#stock.bulkTurns.add(1)
   }
 
   #becomeBulk(): void {
@@ -392,9 +415,7 @@ export class Graft implements StreamReader {
     const isSmall = bytes - this.#readByLibuv < smallReadBytes
     this.#readByLibuv = bytes
     this.#smallReads = isSmall ? this.#smallReads + 1 : 0
-    const answer = (
-      this.#stock.onStreamRead as (this: NodeHandle, memory: unknown) => unknown
-    ).call(this.#handle, memory)
+    const answer = this.#stock.onStreamRead.call(this.#handle, memory)
     const isOver =
       this.#smallReads >= smallReadsMax &&
       this.#route === 'bulk' &&
@@ -403,24 +424,32 @@ export class Graft implements StreamReader {
     if (isOver) {
       this.#natives.setOnread.call(this.#handle, this.#stock.onStreamRead)
       this.#takeBack()
-    } else if (this.#isReading && this.#route === 'bulk' && this.#stock.bulkTurns.isOver(this)) {
-      this.#letOthersRead()
+    } else if (isFullRead(memory)) {
+      this.onFullRead()
     }
     return answer
   }
 
-  /** Until the next turn of the event loop. */
-  #letOthersRead(): void {
+  /** It had more than one read, and others wait: its next is in the next turn of the event loop. */
+  onFullRead(): void {
+    if (!this.#isReading || this.#route === 'engine' || this.#route === 'closed') return
+    if (!this.#stock.bulkTurns.isOver(this)) return
+    if (!this.attach() || this.#engine.native.wake(this.id) !== 0) return
     this.#natives.readStop.call(this.#handle)
-    setImmediate(() => {
-      if (this.#isReading && this.#route === 'bulk') this.#natives.readStart.call(this.#handle)
-    })
+    this.#waitsForTurn = true
+    this.#updateAlive()
+  }
+
+  #takeTurn(): void {
+    this.#waitsForTurn = false
+    this.#natives.readStart.call(this.#handle)
+    this.#updateAlive()
   }
 
   #takeBack(): void {
     const isReading = this.#isReading && this.#route !== 'closed'
     if (isReading) this.#natives.readStop.call(this.#handle)
-    this.#setRoute('engine')
+    this.#route = 'engine'
     if (isReading) this.readStart()
   }
 

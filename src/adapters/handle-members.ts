@@ -3,21 +3,16 @@
  * and is Node's own otherwise. Owns which handle has which graft, and which handles get one: those that a taken socket
  * connects, and those that a taken server accepts.
  */
-import { Graft } from './graft'
+import { Graft, graftOf } from './graft'
 import type { Stock } from './graft'
 import type { HandleClass, NodeHandle, SocketInternals } from './node/handles'
 import type { Natives } from './node/natives'
 import { stock, tcp, pipe, TCP, Pipe } from './stock'
 
-const key = Symbol('uring-net.graft')
 /** Of a handle to which a native consumer is about to attach: it gets no graft. */
 const isNative = Symbol('uring-net.isNative')
 
-type Grafted = NodeHandle & { [key]?: Graft; [isNative]?: boolean }
-
-export function graftOf(handle: object | null | undefined): Graft | undefined {
-  return (handle as Grafted | null | undefined)?.[key]
-}
+type Marked = NodeHandle & { [isNative]?: boolean }
 
 /** Marks the sockets that this package makes. */
 export const isOurs = Symbol('uring-net.socket')
@@ -32,20 +27,8 @@ export function takeAllSockets(): void {
 /** The handle of a connection that a taken server has accepted. */
 export function graftAccepted(handle: object): void {
   if (stock === undefined) return
-  if (handle instanceof TCP) graft(stock, tcp!, handle, false, true).attach()
-  else if (handle instanceof Pipe) graft(stock, pipe!, handle, true, true).attach()
-}
-
-function graft(
-  given: Stock,
-  natives: Natives,
-  handle: NodeHandle,
-  isUnix: boolean,
-  isAccepted: boolean,
-): Graft {
-  const value = new Graft(given, natives, handle, isUnix, isAccepted)
-  Object.defineProperty(handle, key, { value })
-  return value
+  if (handle instanceof TCP) new Graft(stock, tcp!, handle, false, true).attach()
+  else if (handle instanceof Pipe) new Graft(stock, pipe!, handle, true, true).attach()
 }
 
 function install(given: Stock, handleClass: HandleClass, natives: Natives, isUnix: boolean): void {
@@ -53,8 +36,8 @@ function install(given: Stock, handleClass: HandleClass, natives: Natives, isUni
     function (this: NodeHandle, ...args) {
       const owner = (this as unknown as Record<symbol, SocketInternals | undefined>)[given.owner]
       const isTaken = owner !== undefined && (takesAll || owner[isOurs] === true)
-      if (isTaken && (this as Grafted)[isNative] !== true && graftOf(this) === undefined) {
-        graft(given, natives, this, isUnix, false)
+      if (isTaken && (this as Marked)[isNative] !== true && graftOf(this) === undefined) {
+        new Graft(given, natives, this, isUnix, false)
       }
       const status = connect.apply(this, args)
       graftOf(this)?.attach()

@@ -5,7 +5,8 @@
  */
 import net from 'node:net'
 import type { WriteGeneric } from './graft'
-import { graftOf, isOurs } from './handle-members'
+import { graftOf } from './graft'
+import { isOurs } from './handle-members'
 import type { SocketInternals } from './node/handles'
 import { stock } from './stock'
 

@@ -6,10 +6,11 @@ import { makeActive } from '../core/active'
 import { StreamEngine } from '../core/stream-engine'
 import { nativeOptions } from '../core/options'
 import { BulkTurns } from './bulk-turns'
-import type { Stock } from './graft'
+import { graftOf, isFullRead } from './graft'
+import type { OnStreamRead, Stock } from './graft'
 import { findContextNames } from './node/async-context'
 import { findHandles } from './node/handles'
-import type { HandleClass } from './node/handles'
+import type { HandleClass, NodeHandle } from './node/handles'
 import { flushBeforeTheEnd } from './last-words'
 import { captureNatives } from './node/natives'
 import type { Natives } from './node/natives'
@@ -33,7 +34,8 @@ function find(): Found | Error | undefined {
   if (isRefused()) return undefined
   const options = nativeOptions()
   try {
-    const { TCP, Pipe, onStreamRead, owner, userBuffer } = findHandles()
+    const { TCP, Pipe, owner, userBuffer, ...others } = findHandles()
+    const onStreamRead = others.onStreamRead as OnStreamRead
     findContextNames(TCP)
     const tcp = captureNatives(TCP)
     const pipe = captureNatives(Pipe)
@@ -41,7 +43,13 @@ function find(): Found | Error | undefined {
     if (engine === undefined) return undefined
     flushBeforeTheEnd(engine)
     const bulkTurns = new BulkTurns()
-    return { stock: { engine, bulkTurns, onStreamRead, owner, userBuffer }, TCP, Pipe, tcp, pipe }
+    const onReadInTurns = function (this: NodeHandle, memory: unknown): unknown {
+      const answer = onStreamRead.call(this, memory)
+      if (isFullRead(memory)) graftOf(this)?.onFullRead()
+      return answer
+    }
+    const stock = { engine, bulkTurns, onStreamRead, onReadInTurns, owner, userBuffer }
+    return { stock, TCP, Pipe, tcp, pipe }
   } catch (error) {
     return error as Error
   }

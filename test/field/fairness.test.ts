@@ -57,7 +57,8 @@ main()`,
     const [mine, theirs] = [ours.result, plain.result] as { turns: number; overshoot: number }[]
     // A pool that runs dry, and whose connections libuv receives for then, costs some.
     expect(mine!.turns).toBeLessThanOrEqual(theirs!.turns + 4)
-    expect(mine!.overshoot).toBeLessThanOrEqual(Math.max(12, 2 * theirs!.overshoot))
+    // Plain Node has 2.5: what the slowest had is less than half of the average.
+    expect(mine!.overshoot).toBeLessThanOrEqual(2)
   },
 })
 

@@ -55,6 +55,8 @@ function peer(play, ...args) {
       heard.length > 0
         ? Promise.resolve(heard.shift())
         : new Promise((resolve) => waiting.push(resolve)),
+    /** It does not keep the program running any more. */
+    unref: () => (child.unref(), child.channel.unref()),
     end: () => child.kill('SIGKILL'),
   }
 }
