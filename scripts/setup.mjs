@@ -7,7 +7,6 @@ import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
-import { bundle } from './lib/bundle.mjs'
 import { buildAddon, builds, isBuilt, npmCli } from './lib/native.mjs'
 import { main, mustRun, root, say, SetupError, step } from './lib/process.mjs'
 import { filesBelow, hashOf, isStamped, writeStamp } from './lib/stamp.mjs'
@@ -80,8 +79,7 @@ async function compileAddon() {
 
 function distHash() {
   const files = [...filesBelow(compiled, /\.ts$/), 'tsconfig.json', 'tsconfig.build.json']
-  const scripts = ['scripts/lib/bundle.mjs', 'scripts/lib/source-map.mjs']
-  return hashOf([...files, ...scripts, 'package-lock.json'])
+  return hashOf([...files, 'scripts/lib/bundle.mjs', 'package-lock.json'])
 }
 
 async function compileTypeScript() {
@@ -94,7 +92,9 @@ async function compileTypeScript() {
     ]),
   )
   removeOrphans()
-  bundle()
+  // Not before npm has brought esbuild.
+  const { bundle } = await import('./lib/bundle.mjs')
+  await bundle()
   writeStamp(distStamp, hash)
 }
 

@@ -1,117 +1,81 @@
 /*
- * Puts what every entry point shares into one file, dist/src/uring-net.js: Node takes longer to
- * find and read 26 files than to run them. Owns that file and the require calls that lead into it.
- * The modules stay modules, each run when it is first required, once in a thread whoever asks:
- * there is one driver. Entry points, and what only some of them use, stay files of their own.
+ * Has esbuild put what every entry point shares into one file, dist/src/uring-net.js: Node takes
+ * longer to find and read 26 files than to run them. Owns that file and the require calls that lead
+ * into it. The modules stay modules, each run when it is first required, once in a thread whoever
+ * asks: there is one driver. Entry points, and what only some of them use, stay files of their own;
+ * esbuild splits no CommonJS.
  */
 import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join, posix } from 'node:path'
+import { build } from 'esbuild'
 import { root, SetupError } from './process.mjs'
-import { joinMaps } from './source-map.mjs'
 import { filesBelow } from './stamp.mjs'
 
-const folder = 'dist/src'
+const folder = join(root, 'dist/src')
 const name = 'uring-net'
 /** What it loads goes into the bundle: it is what a program waits for before its own first line. */
 const start = 'register'
 
-/** tsc's calls for relative imports, and those written by hand. */
-const requires = /\brequire\((["'])(\.{1,2}\/[^"']+)\1\)/g
-/** What a module of the bundle cannot have, as it is no file any more. */
-const refused = /\bmodule\.exports\b|\brequire\.\w|\b__filename\b|\bimport\(["']\./
+const settings = {
+  absWorkingDir: folder,
+  bundle: true,
+  platform: 'node',
+  target: 'node20',
+  packages: 'external',
+  logLevel: 'error',
+}
 
 /** Once, on what tsc has just written. */
-export function bundle() {
-  const ids = filesBelow([folder], /\.js$/).map((file) => file.slice(folder.length + 1, -3))
-  const modules = new Map(ids.filter((id) => id !== name).map((id) => [id, read(`${id}.js`)]))
-  const bundled = reachableFrom(start, modules)
-  writeBundle(modules, bundled)
-  for (const [id, text] of modules) {
-    if (!bundled.has(id)) write(`${id}.js`, rewired(id, text, bundled, bundleFor(id)))
-  }
+export async function bundle() {
+  const bundled = await idsLoadedBy(start)
+  await writeBundle(bundled)
   for (const id of bundled) for (const end of ['js', 'js.map']) rmSync(pathOf(`${id}.${end}`))
-}
-
-function writeBundle(modules, bundled) {
-  const lines = ["'use strict'", 'const modules = {']
-  const parts = []
-  for (const id of bundled) {
-    const text = modules
-      .get(id)
-      .replace(/^\/\/# sourceMappingURL=.*$/m, '')
-      .replace(/\b__dirname\b/g, `\`\${__dirname}/${posix.dirname(id)}\``)
-    if (refused.test(text)) throw new SetupError(`${id} has ${text.match(refused)[0]}: see bundle`)
-    // In parentheses V8 compiles a function at once; without, it reads it twice.
-    lines.push(`${JSON.stringify(id)}: (function (exports) {`)
-    parts.push({ line: lines.length, map: mapOf(id) })
-    lines.push(...rewired(id, text, bundled, 'load').trimEnd().split('\n'), '}),')
+  for (const file of filesBelow(['dist/src'], /\.js$/)) {
+    const id = file.slice('dist/src/'.length, -'.js'.length)
+    if (id !== name) rewire(id, bundled)
   }
-  lines.push('}', ...loader.split('\n'), `//# sourceMappingURL=${name}.js.map`, '')
-  write(`${name}.js.map`, JSON.stringify(joinMaps(`${name}.js`, parts)))
-  write(`${name}.js`, lines.join('\n'))
 }
 
-const loader = `const loaded = {}
-/** The exports of a module; as with require, those there are so far when modules require each other. */
-function load(id) {
-  const known = loaded[id]
-  if (known !== undefined) return known
-  const exports = (loaded[id] = {})
-  let isRun = false
-  try {
-    modules[id](exports)
-    isRun = true
-  } finally {
-    // As with require, a module that throws is run again when it is asked for again.
-    if (!isRun) delete loaded[id]
-  }
-  return exports
-}
-module.exports = load`
-
-/** The source map of a module, seen from the bundle. */
-function mapOf(id) {
-  const map = JSON.parse(read(`${id}.js.map`))
-  return { ...map, sources: map.sources.map((path) => posix.join(posix.dirname(id), path)) }
-}
-
-function reachableFrom(id, modules, found = new Set()) {
-  for (const [, , path] of modules.get(id).matchAll(requires)) {
-    const target = targetOf(id, path)
-    if (!modules.has(target))
-      throw new SetupError(`${id} requires ${path}, which tsc did not write`)
-    if (found.has(target)) continue
-    found.add(target)
-    reachableFrom(target, modules, found)
-  }
-  return found
-}
-
-/** The module with its calls for what is bundled answered by `load`. */
-function rewired(id, text, bundled, load) {
-  return text.replace(requires, (call, quote, path) => {
-    const target = targetOf(id, path)
-    return bundled.has(target) ? `${load}(${JSON.stringify(target)})` : call
+async function idsLoadedBy(id) {
+  const { metafile } = await build({
+    ...settings,
+    entryPoints: [`${id}.js`],
+    write: false,
+    metafile: true,
   })
+  const ids = Object.keys(metafile.inputs).map((path) => path.slice(0, -'.js'.length))
+  return new Set(ids.filter((each) => each !== id))
 }
 
-function bundleFor(id) {
-  const up = '../'.repeat(id.split('/').length - 1)
-  return `require(${JSON.stringify(`./${up}${name}.js`)})`
+/** A function that gives the exports of a module by its id. */
+async function writeBundle(ids) {
+  const cases = [...ids].map((id) => `${JSON.stringify(id)}: () => require('./${id}.js'),`)
+  const contents = `const modules = {\n${cases.join('\n')}\n}\nmodule.exports = (id) => modules[id]()`
+  const outfile = `${name}.js`
+  await build({
+    ...settings,
+    stdin: { contents, resolveDir: folder, sourcefile: `${name}.modules.js` },
+    outfile,
+    sourcemap: true,
+    sourcesContent: false,
+  })
+  // What esbuild makes of a class that names itself.
+  const renamed = /\bclass _\w+/.exec(readFileSync(pathOf(outfile), 'utf8'))
+  if (renamed !== null) throw new SetupError(`${outfile} has ${renamed[0]}: its name is another`)
 }
 
-function targetOf(id, path) {
-  return posix.join(posix.dirname(id), path)
+/** A file that stays: its calls for what is bundled are answered by the bundle. */
+function rewire(id, bundled) {
+  const way = `./${'../'.repeat(id.split('/').length - 1)}${name}.js`
+  const text = readFileSync(pathOf(`${id}.js`), 'utf8')
+  const rewired = text.replace(/\brequire\((["'])(\.{1,2}\/[^"']+)\1\)/g, (call, _quote, path) => {
+    const target = posix.join(posix.dirname(id), path)
+    return bundled.has(target) ? `require(${JSON.stringify(way)})(${JSON.stringify(target)})` : call
+  })
+  if (/\bimport\(["']\./.test(rewired)) throw new SetupError(`${id} has import(): see bundle`)
+  writeFileSync(pathOf(`${id}.js`), rewired)
 }
 
 function pathOf(file) {
-  return join(root, folder, file)
-}
-
-function read(file) {
-  return readFileSync(pathOf(file), 'utf8')
-}
-
-function write(file, text) {
-  writeFileSync(pathOf(file), text)
+  return join(folder, file)
 }

@@ -31,7 +31,6 @@
  * names an index in a command keeps that ArrayBuffer alive, and out of everybody's reach, until the operation's last
  * completion; after `provide`, until a receive completes with it (block.ts).
  */
-import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 
 /** Raised with every change of the layout or meaning of anything in this file; the addon reports its own. */
@@ -410,12 +409,11 @@ export interface Binding extends DriverBinding {
   report(error: unknown): void
 }
 
-/** What the addon is in, from src/core and dist/src/core alike. */
-const folders = [join(__dirname, '..', '..', 'native'), join(__dirname, '..', '..', '..', 'native')]
+/** What the addon is in: two up from src/core, and from dist/src, where the bundle is. */
+const folder = join(__dirname, '..', '..', 'native')
 
 /** What was built here (native/build), else what the package brings for this platform (native/prebuilds). */
 function findAddon(): string {
-  const folder = folders.find((candidate) => existsSync(candidate)) ?? folders[0]!
   // eslint-disable-next-line @typescript-eslint/no-require-imports -- it has no types
   const load = require('node-gyp-build') as { resolve(directory: string): string }
   try {
