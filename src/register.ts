@@ -6,7 +6,7 @@
 if (process.env['URING_NET_DRIVER'] !== 'node') {
   // eslint-disable-next-line @typescript-eslint/no-require-imports -- not even node:net is loaded for nothing
   const adapter = require('./adapters/patch-globals') as typeof import('./adapters/patch-globals')
-  adapter.takeWholeThread()
+  adapter.patchGlobals()
 }
 
 export {}

@@ -42,13 +42,13 @@ export function toDuplex(
 ): Duplex {
   const { highWaterMark = 65536, allowHalfOpen = true } = options
   const duplex = new ConnectionDuplex(highWaterMark, allowHalfOpen)
-  if ('take' in connection) {
-    duplex.attach(connection.take())
+  if ('handOff' in connection) {
+    duplex.attach(connection.handOff())
   } else {
     Promise.resolve(connection)
       .then((arrived) => {
         if (duplex.destroyed) return arrived.close()
-        duplex.attach(arrived.take())
+        duplex.attach(arrived.handOff())
         return undefined
       })
       .catch((error: unknown) => duplex.destroy(error as Error))

@@ -1,7 +1,7 @@
 /**
  * What one of Node's own handles has below it while only JavaScript reads from its socket: receiving by the engine, and
  * small writes gathered by it. Owns the stream's id and the bytes that have arrived for a socket that is paused. All else
- * is Node's own path; it is taken at once when somebody native attaches to the handle, or when bulk data comes.
+ * is Node's own path; it goes that way at once when somebody native attaches to the handle, or when bulk data comes.
  */
 import type { Entry, StreamEngine, StreamReader } from '../core/stream-engine'
 import { Errno, systemError } from '../core/errors'
@@ -9,7 +9,7 @@ import { nextTick } from '../core/timers'
 import { fullReadBytes } from './bulk-turns'
 import type { BulkTurns } from './bulk-turns'
 import { HandleContext } from './node/async-context'
-import { takesResetForEnd } from './node/hang-up'
+import { readsResetAsEnd } from './node/hang-up'
 import type { NodeHandle, SocketInternals } from './node/handles'
 import type { Natives } from './node/natives'
 
@@ -174,14 +174,14 @@ export class Graft implements StreamReader {
   /** A native consumer is about to attach: from now on libuv reads for it. What has come stays with the socket (R1). */
   attachNative(): void {
     if (this.#route === 'closed' || this.#route === 'native') return
-    if (this.#waitsForTurn) this.#takeTurn()
+    if (this.#waitsForTurn) this.#resumeReading()
     this.flush()
     this.#giveToLibuv('native')
   }
 
   /** http's parser is about to attach: libuv reads for it. It never writes, and may let go again. */
   attachParser(): void {
-    if (this.#waitsForTurn) this.#takeTurn()
+    if (this.#waitsForTurn) this.#resumeReading()
     if (this.#route !== 'engine') return
     this.#giveToLibuv('bulk')
     this.#smallReads = smallReadsMax - 1
@@ -195,7 +195,7 @@ export class Graft implements StreamReader {
     }
     const isInTurns = isNodes && this.#route === 'libuv'
     this.#natives.setOnread.call(this.#handle, isInTurns ? this.#stock.onReadInTurns : onread)
-    if (isNodes && this.#route === 'guarded') this.#takeBack()
+    if (isNodes && this.#route === 'guarded') this.#returnToEngine()
   }
 
   getOnread(): unknown {
@@ -226,7 +226,7 @@ export class Graft implements StreamReader {
     this.#waitsForTurn = false
     this.#stock.bulkTurns.forget(this)
     this.#updateAlive()
-    // net.js has taken them; a handle that is closed has none.
+    // net.js has noted them; a handle that is closed has none.
     this.bytesRead = this.bytesWritten = 0
     if (this.id === 0) return
     const { native } = this.#engine
@@ -290,11 +290,11 @@ export class Graft implements StreamReader {
       }
       this.#context.run(this.#push, this, chunk)
       if (this.#route !== 'engine') return
-      if (this.#isReading && this.#end < 0 && takesResetForEnd) this.#endBehindData()
+      if (this.#isReading && this.#end < 0 && readsResetAsEnd) this.#endBehindData()
       // Also of a reader that has paused meanwhile: the next receive would bring it as much again.
       else if (chunk.length >= bulkBytes && this.#isArmed) this.#becomeBulk()
     } else if (result === Errno.EAGAIN) {
-      if (this.#waitsForTurn) this.#takeTurn()
+      if (this.#waitsForTurn) this.#resumeReading()
       else this.#deliverHeld()
     } else {
       this.#isArmed = false
@@ -423,7 +423,7 @@ export class Graft implements StreamReader {
       this.#natives.getWriteQueueSize.call(this.#handle) === 0
     if (isOver) {
       this.#natives.setOnread.call(this.#handle, this.#stock.onStreamRead)
-      this.#takeBack()
+      this.#returnToEngine()
     } else if (isFullRead(memory)) {
       this.onFullRead()
     }
@@ -440,13 +440,13 @@ export class Graft implements StreamReader {
     this.#updateAlive()
   }
 
-  #takeTurn(): void {
+  #resumeReading(): void {
     this.#waitsForTurn = false
     this.#natives.readStart.call(this.#handle)
     this.#updateAlive()
   }
 
-  #takeBack(): void {
+  #returnToEngine(): void {
     const isReading = this.#isReading && this.#route !== 'closed'
     if (isReading) this.#natives.readStop.call(this.#handle)
     this.#route = 'engine'

@@ -1,7 +1,7 @@
 /**
  * The members of Node's TCP and Pipe handles that graft the engine below them: each asks whether the handle has a graft,
- * and is Node's own otherwise. Owns which handle has which graft, and which handles get one: those that a taken socket
- * connects, and those that a taken server accepts.
+ * and is Node's own otherwise. Owns which handle has which graft, and which handles get one: those that a socket of
+ * ours connects, and those that a server of ours accepts.
  */
 import { Graft, graftOf } from './graft'
 import type { Stock } from './graft'
@@ -17,14 +17,14 @@ type Marked = NodeHandle & { [isNative]?: boolean }
 /** Marks the sockets that this package makes. */
 export const isOurs = Symbol('uring-net.socket')
 
-let takesAll = false
+let graftsAll = false
 
-/** From now on the sockets of all of this thread are taken, whoever makes them. */
-export function takeAllSockets(): void {
-  takesAll = true
+/** From now on the sockets of all of this thread are ours, whoever makes them. */
+export function graftAllSockets(): void {
+  graftsAll = true
 }
 
-/** The handle of a connection that a taken server has accepted. */
+/** The handle of a connection that a server of ours has accepted. */
 export function graftAccepted(handle: object): void {
   if (stock === undefined) return
   if (handle instanceof TCP) new Graft(stock, tcp!, handle, false, true).attach()
@@ -35,8 +35,8 @@ function install(given: Stock, handleClass: HandleClass, natives: Natives, isUni
   const connectBy = (connect: Natives['connect']): Natives['connect'] =>
     function (this: NodeHandle, ...args) {
       const owner = (this as unknown as Record<symbol, SocketInternals | undefined>)[given.owner]
-      const isTaken = owner !== undefined && (takesAll || owner[isOurs] === true)
-      if (isTaken && (this as Marked)[isNative] !== true && graftOf(this) === undefined) {
+      const isOn = owner !== undefined && (graftsAll || owner[isOurs] === true)
+      if (isOn && (this as Marked)[isNative] !== true && graftOf(this) === undefined) {
         new Graft(given, natives, this, isUnix, false)
       }
       const status = connect.apply(this, args)

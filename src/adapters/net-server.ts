@@ -84,12 +84,12 @@ function connectThrough(
  * take it, for a server that stops it where it would make the socket; what it drops, it has closed and told of.
  */
 function isDropped(server: ServerInternals, accepted: object, nodes: OnConnection): boolean {
-  const taken = {}
+  const found = {}
   const asked = Object.create(server, {
     // The first thing it wants to know for the socket's constructor.
     allowHalfOpen: {
       get() {
-        throw taken
+        throw found
       },
     },
     emit: { value: server.emit.bind(server) },
@@ -98,7 +98,7 @@ function isDropped(server: ServerInternals, accepted: object, nodes: OnConnectio
     nodes.call({ [stock!.owner]: asked }, 0, accepted)
     return true
   } catch (error) {
-    if (error !== taken) throw error
+    if (error !== found) throw error
     return false
   }
 }

@@ -3,14 +3,14 @@
  * export; owns the order in which that is done.
  */
 import net from 'node:net'
-import { installHandleMembers, takeAllSockets } from './handle-members'
+import { installHandleMembers, graftAllSockets } from './handle-members'
 import { installServerMembers } from './net-server'
 // Throws when a driver was asked for that sockets cannot run on here.
 import './driver-info'
 import { patchSocket } from './patch-socket'
 
-export function takeWholeThread(): void {
-  takeAllSockets()
+export function patchGlobals(): void {
+  graftAllSockets()
   installHandleMembers()
   patchSocket(net.Socket.prototype)
   installServerMembers()

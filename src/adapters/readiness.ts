@@ -41,7 +41,7 @@ export function toReadiness(connection: Connection, options: ReadinessOptions = 
   if (!Number.isInteger(highWaterMark) || highWaterMark < 1) {
     throw outOfRange(`highWaterMark is a positive number of bytes. Received ${highWaterMark}`)
   }
-  return new Readiness(connection.take(), highWaterMark)
+  return new Readiness(connection.handOff(), highWaterMark)
 }
 
 /** Connections with accepted bytes that their channel has not got, in this tick. */

@@ -48,7 +48,7 @@ export class Connection {
   /** @internal */
   readonly channel: Channel
   #closing: Promise<void> | null = null
-  #isTaken = false
+  #isHandedOff = false
   /** What sends now, so that nobody else may. */
   #sender: 'a sendFile()' | 'a chain' | undefined
 
@@ -242,7 +242,7 @@ export class Connection {
   }
 
   #close(reset: boolean): Promise<void> {
-    if (this.#isTaken) return Promise.resolve()
+    if (this.#isHandedOff) return Promise.resolve()
     this.#closing ??= new Promise((resolve) => {
       abandoned.unregister(this)
       const isUnread = this.#receiving.hasUnread
@@ -290,13 +290,13 @@ export class Connection {
   }
 
   /**
-   * Hands the channel to an adapter, with what was received and not taken (R1). This connection is of no further use:
-   * its methods throw ERR_URING_TAKEN.
+   * @internal Hands the channel off to an adapter, with what was received and not taken (R1). This connection is of no further use:
+   * its methods throw ERR_URING_HANDED_OFF.
    */
-  take(): Channel {
+  handOff(): Channel {
     this.#requireOpen()
     this.#requireNoReceiver()
-    this.#isTaken = true
+    this.#isHandedOff = true
     abandoned.unregister(this)
     this.channel.readStop()
     this.#receiving.surrender()
@@ -304,8 +304,8 @@ export class Connection {
   }
 
   #requireOpen(): void {
-    if (this.#isTaken)
-      throw new UringError('ERR_URING_TAKEN', 'an adapter took the connection over')
+    if (this.#isHandedOff)
+      throw new UringError('ERR_URING_HANDED_OFF', 'the connection was handed off to an adapter')
     if (this.#closing !== null) throw new UringError('ERR_URING_CLOSED', 'the connection is closed')
   }
 }

@@ -14,7 +14,7 @@ export type UringErrorCode =
   | 'ERR_URING_LEASE_TRANSFERRED'
   /** A connection was used after it was closed, or after an adapter took it over. */
   | 'ERR_URING_CLOSED'
-  | 'ERR_URING_TAKEN'
+  | 'ERR_URING_HANDED_OFF'
   /** A second receive() was started while one waits. */
   | 'ERR_URING_RECEIVE_PENDING'
   /** Something was sent while a sendFile() or a chain is under way. */

@@ -215,7 +215,7 @@ describe('a dropped connection', () => {
     const [closedId, takenId] = [kernel.endpoint(), kernel.endpoint()]
     ;(() => {
       void new Connection(driver, closedId).close()
-      new Connection(driver, takenId).take()
+      new Connection(driver, takenId).handOff()
     })()
     kernel.deliver(kernel.closed(closedId))
     await collectUntil(() => false, fewRounds)

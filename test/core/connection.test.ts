@@ -575,7 +575,7 @@ describe('close', () => {
     await expect(connection.receive()).rejects.toEqual(closed)
     await expect((async () => connection.send(Buffer.from('x')))()).rejects.toEqual(closed)
     await expect((async () => connection.shutdown())()).rejects.toEqual(closed)
-    expect(() => connection.take()).toThrow(closed)
+    expect(() => connection.handOff()).toThrow(closed)
     expect(connection.localName).toBeUndefined()
     kernel.deliver(kernel.closed(id))
   })
@@ -614,7 +614,7 @@ describe('close', () => {
 
 describe('take', () => {
   async function readAll(seen: Recorder): Promise<string[]> {
-    const channel = connection.take()
+    const channel = connection.handOff()
     channel.handler = seen
     channel.readStart()
     for (let i = 0; i < 10; i++) await settle()
@@ -639,7 +639,7 @@ describe('take', () => {
     const pending = connection.receive()
     kernel.deliver(kernel.received(id, 'aa'))
     const lease = (await pending)!
-    connection.take()
+    connection.handOff()
     kernel.taken()
     lease.release()
     expect(kernel.taken()).toEqual([])
@@ -668,15 +668,15 @@ describe('take', () => {
 
   test('is refused while a receive() waits', () => {
     connection.receive().catch(() => {})
-    expect(() => connection.take()).toThrow(code('ERR_URING_RECEIVE_PENDING'))
+    expect(() => connection.handOff()).toThrow(code('ERR_URING_RECEIVE_PENDING'))
   })
 
   test('afterwards the connection is of no use, and closing it does not close the channel', async () => {
-    connection.take()
-    const taken = code('ERR_URING_TAKEN')
+    connection.handOff()
+    const taken = code('ERR_URING_HANDED_OFF')
     await expect(connection.receive()).rejects.toEqual(taken)
     await expect((async () => connection.send(Buffer.from('x')))()).rejects.toEqual(taken)
-    expect(() => connection.take()).toThrow(taken)
+    expect(() => connection.handOff()).toThrow(taken)
     await connection.close()
     expect(kernel.taken()).toEqual([])
   })

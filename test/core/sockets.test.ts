@@ -158,7 +158,7 @@ describe.each(drivers)('%s', (name) => {
       expect(await pair.far.receive()).toBeNull()
       await expect(pair.near.send(Buffer.from('x'))).rejects.toEqual(code('ERR_URING_CLOSED'))
       await expect(pair.near.shutdown()).rejects.toEqual(code('ERR_URING_CLOSED'))
-      expect(() => pair.near.take()).toThrow(code('ERR_URING_CLOSED'))
+      expect(() => pair.near.handOff()).toThrow(code('ERR_URING_CLOSED'))
     })
 
     test('what was sent before close() arrives, in one operation or several', async () => {
@@ -189,7 +189,7 @@ describe.each(drivers)('%s', (name) => {
       }
       expect(digest(Buffer.concat(chunks))).toBe(digest(bytes))
       await sending
-      await expect(pair.far.receive()).rejects.toEqual(code('ERR_URING_TAKEN'))
+      await expect(pair.far.receive()).rejects.toEqual(code('ERR_URING_HANDED_OFF'))
       await socket.close()
     })
 

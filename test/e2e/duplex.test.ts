@@ -351,10 +351,12 @@ describe.each(drivers)('toDuplex on %s', (name) => {
     const port = await serve(net.createServer())
     const connection = await connect({ port, host })
     const duplex = toDuplex(connection)
-    expect(() => toDuplex(connection)).toThrow(expect.objectContaining({ code: 'ERR_URING_TAKEN' }))
+    expect(() => toDuplex(connection)).toThrow(
+      expect.objectContaining({ code: 'ERR_URING_HANDED_OFF' }),
+    )
     const second = toDuplex(Promise.resolve<Connection>(connection))
     const [error] = (await once(second, 'error')) as [NodeJS.ErrnoException]
-    expect(error.code).toBe('ERR_URING_TAKEN')
+    expect(error.code).toBe('ERR_URING_HANDED_OFF')
     duplex.destroy()
     await once(duplex, 'close')
   })

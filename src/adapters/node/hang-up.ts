@@ -5,4 +5,4 @@
  */
 const [major = 0, minor = 0] = process.versions.uv.split('.').map(Number)
 
-export const takesResetForEnd = major === 1 && minor < 52
+export const readsResetAsEnd = major === 1 && minor < 52

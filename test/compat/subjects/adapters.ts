@@ -25,13 +25,13 @@ export function corePairs(
     const b = nodeNet.connect({ port, host: '127.0.0.1', allowHalfOpen })
     const [accepted] = await Promise.all([listener.accept(), once(b, 'connect')])
     await listener.close()
-    const channel = accepted!.take()
+    const channel = accepted!.handOff()
     if (smallBuffers) {
       shrink(channel.fd)
       shrink(fdOf(b))
     }
     // What an adapter asks of a connection.
-    const connection = { take: () => channel } as core.Connection
+    const connection = { handOff: () => channel } as core.Connection
     const water = highWaterMark === undefined ? {} : { highWaterMark }
     const a = present(connection, { allowHalfOpen, ...water })
     return { a: a as unknown as nodeNet.Socket, b, stop: () => destroyAll(a, b) }
