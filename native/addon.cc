@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "contract.h"
+#include "datagram_object.h"
 #include "driver_object.h"
 #include "js_call.h"
 #include "libuv_stream.h"
@@ -36,6 +37,7 @@ class Environment final : public EngineOwner {
 
   Napi::Value CreateDriver(const Napi::CallbackInfo& info);
   Napi::Value CreateEngine(const Napi::CallbackInfo& info);
+  Napi::Value CreateDatagramEngine(const Napi::CallbackInfo& info);
   void OnEngineGone(LoopEngine* engine) override;
   // process.exit() ends the main thread without its clean-up hooks.
   void FlushAtExit();
@@ -61,6 +63,7 @@ class Environment final : public EngineOwner {
   std::vector<LoopEngine*> engines_;
   std::vector<std::unique_ptr<Handle<Driver>>> driver_handles_;
   std::vector<std::unique_ptr<Handle<StreamEngine>>> engine_handles_;
+  std::vector<std::unique_ptr<Handle<DatagramEngine>>> datagram_handles_;
 };
 
 // Environments alive in this process.
@@ -148,6 +151,13 @@ Napi::Value Environment::CreateEngine(const Napi::CallbackInfo& info) {
   return Create<StreamEngine>(info, &engine_handles_, make, MakeEngineObject);
 }
 
+Napi::Value Environment::CreateDatagramEngine(const Napi::CallbackInfo& info) {
+  const auto make = [this](const Options&, bool) {
+    return std::make_unique<DatagramEngine>(env_, this);
+  };
+  return Create<DatagramEngine>(info, &datagram_handles_, make, MakeDatagramObject);
+}
+
 void Environment::OnEngineGone(LoopEngine* engine) {
   {
     const std::lock_guard<std::mutex> lock(environments_mutex);
@@ -203,6 +213,10 @@ Napi::Value CreateDriver(const Napi::CallbackInfo& info) {
 
 Napi::Value CreateEngine(const Napi::CallbackInfo& info) {
   return EnvironmentOf(info)->CreateEngine(info);
+}
+
+Napi::Value CreateDatagramEngine(const Napi::CallbackInfo& info) {
+  return EnvironmentOf(info)->CreateDatagramEngine(info);
 }
 
 Napi::Value FlushAll(const Napi::CallbackInfo& info) {
@@ -292,6 +306,8 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   exports.Set("duplicate", Napi::Function::New<Duplicate>(env, "duplicate"));
   exports.Set("createDriver", Napi::Function::New<CreateDriver>(env, "createDriver", environment));
   exports.Set("createEngine", Napi::Function::New<CreateEngine>(env, "createEngine", environment));
+  exports.Set("createDatagramEngine",
+              Napi::Function::New<CreateDatagramEngine>(env, "createDatagramEngine", environment));
   exports.Set("sendAllGathered", Napi::Function::New<FlushAll>(env, "sendAllGathered"));
   exports.Set("report", Napi::Function::New<Report>(env, "report"));
   return exports;

@@ -11,7 +11,10 @@
       'target_name': 'uring_net',
       'sources': [
         'addon.cc',
+        'address_object.cc',
         'buffer_ring.cc',
+        'datagram_engine.cc',
+        'datagram_object.cc',
         'datagrams.cc',
         'driver.cc',
         'driver_object.cc',

@@ -8,7 +8,7 @@
 
 namespace uring_net {
 
-inline constexpr int32_t kContractVersion = 8;
+inline constexpr int32_t kContractVersion = 9;
 
 inline constexpr uint32_t kCommandHeaderWords = 4;
 inline constexpr uint32_t kCommandWords = 8;

@@ -8,10 +8,12 @@ import { installServerMembers } from './net-server'
 // Throws when a driver was asked for that sockets cannot run on here.
 import './driver-info'
 import { patchSocket } from './patch-socket'
+import { installUdpMembers } from './udp-members'
 
 export function patchGlobals(): void {
   graftAllSockets()
   installHandleMembers()
   patchSocket(net.Socket.prototype)
   installServerMembers()
+  installUdpMembers()
 }

@@ -34,7 +34,7 @@
 import { join } from 'node:path'
 
 /** Raised with every change of the layout or meaning of anything in this file; the addon reports its own. */
-export const CONTRACT_VERSION = 8
+export const CONTRACT_VERSION = 9
 
 export const COMMAND_HEADER_WORDS = 4
 export const COMMAND_WORDS = 8
@@ -198,8 +198,16 @@ export interface Probe {
   >
 }
 
+/** Addresses as the kernel takes them and as people read them. */
+export interface NativeAddresses {
+  /** Fills the words of an address. 0 or -errno. */
+  parseAddress(family: number, address: string, port: number, words: Int32Array): number
+  /** The opposite. 0 or -errno. */
+  formatAddress(words: Int32Array, out: Partial<SocketName>): number
+}
+
 /** Of datagram sockets. */
-export interface NativeDatagrams {
+export interface NativeDatagrams extends NativeAddresses {
   /** socket(2), close-on-exec. `family` is inet or inet6. An id or -errno. */
   openDatagram(family: number): number
   /** bind(2). flags: 1 = IPV6_V6ONLY, 2 = SO_REUSEPORT, 4 = SO_REUSEADDR. 0 or -errno. */
@@ -221,10 +229,6 @@ export interface NativeDatagrams {
   membership(id: number, group: string, networkInterface: string, join: number): number
   /** The interface that multicasts leave by. 0 or -errno. */
   multicastInterface(id: number, networkInterface: string): number
-  /** Fills the words of an address. 0 or -errno. */
-  parseAddress(family: number, address: string, port: number, words: Int32Array): number
-  /** The opposite. 0 or -errno. */
-  formatAddress(words: Int32Array, out: Partial<SocketName>): number
 }
 
 export interface NativeDriver extends NativeDatagrams {
@@ -337,6 +341,31 @@ export interface NativeStreamEngine {
   close(): number
 }
 
+/** Words of NativeDatagramEngine.pieces, and bytes of a slot of its pool. */
+export const DATAGRAM_PIECE_HEADER_WORDS = 2
+export const DATAGRAM_PIECE_WORDS = 2
+export const DATAGRAM_SLOT_BYTES = 65536 + DATAGRAM_HEADER_BYTES
+
+/** Receives for libuv's UDP handles. The handle and its descriptor stay Node's, and who closes it unwatches it first. */
+export interface NativeDatagramEngine extends NativeAddresses {
+  /**
+   * A batch: word 0 how many pieces, word 1 the cursor, which dispatch moves before it runs a callback. Piece i: [id, result].
+   * result > 0: as many bytes are in slot i of the pool until dispatch returns, a header (see Op.receiveDatagrams) and a datagram;
+   * -errno: an error of the socket, which goes on.
+   */
+  readonly pieces: ArrayBuffer
+  readonly pool: ArrayBuffer
+  /** What arrives at a descriptor is received from now on. An id or -errno. */
+  watch(fd: number): number
+  /** Nothing is any more. 0 or -errno. */
+  unwatch(id: number): number
+  /** Whether the engine keeps the event loop alive: 1 or 0. */
+  setRef(on: number): void
+  stats(): NativeStats
+  /** Ends it; no further dispatch. 0. */
+  close(): number
+}
+
 /** What a driver has done so far, and has in flight. Counters only grow; they are of one thread. */
 export interface NativeStats {
   /** Endpoints that exist. */
@@ -403,6 +432,12 @@ export interface Binding extends DriverBinding {
     options: NativeOptions,
     dispatch: () => number,
   ): NativeStreamEngine | number | string
+  /** Makes an engine for UDP handles on the calling thread's event loop, the same on either driver: it or -errno. */
+  createDatagramEngine(
+    kind: DriverKind,
+    options: NativeOptions,
+    dispatch: () => number,
+  ): NativeDatagramEngine | number
   /** Sends what is gathered by the engines of all threads of the process. */
   sendAllGathered(): void
   /** Reports an exception as one that nobody caught, in the async context of now. */

@@ -3,7 +3,7 @@
  * people read. Owns a table of fixed size, so that many peers cost no more memory than few.
  */
 import { ADDRESS_WORDS, DATAGRAM_NAME_OFFSET, Family } from './binding'
-import type { NativeDatagrams, SocketName } from './binding'
+import type { NativeAddresses, SocketName } from './binding'
 
 /** AF_INET, socket(2). */
 const inet = 2
@@ -39,7 +39,7 @@ export class Peer {
 }
 
 export class Peers {
-  readonly #native: NativeDatagrams
+  readonly #native: NativeAddresses
   /** By their words: one for each place, the latest. */
   readonly #seen: (Peer | undefined)[] = new Array<Peer | undefined>(slots).fill(undefined)
   /** By address and port as text. */
@@ -47,13 +47,13 @@ export class Peers {
   #namedCount = 0
   readonly #words = new Int32Array(ADDRESS_WORDS)
 
-  constructor(native: NativeDatagrams) {
+  constructor(native: NativeAddresses) {
     this.#native = native
   }
 
-  /** Who sent the datagram that this block begins with. */
-  senderOf(bytes: Buffer): Peer {
-    const at = DATAGRAM_NAME_OFFSET
+  /** Who sent the datagram whose header is at `start`. */
+  senderOf(bytes: Buffer, start = 0): Peer {
+    const at = start + DATAGRAM_NAME_OFFSET
     const a = bytes.readInt32LE(at)
     if ((a & 0xffff) === inet) return this.#at(a, bytes.readInt32LE(at + 4), 0, 0, 0, 0)
     // At 4 is the flow label.

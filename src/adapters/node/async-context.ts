@@ -58,7 +58,7 @@ export class HandleContext {
   [name: symbol]: unknown
 
   /** `isAccepted`: the handle was made by libuv, outside of any context. */
-  constructor(handle: NodeHandle, isAccepted: boolean) {
+  constructor(handle: Pick<NodeHandle, 'getAsyncId'>, isAccepted: boolean) {
     this[names.asyncId] = handle.getAsyncId()
     this[names.triggerAsyncId] = executionAsyncId()
     this[names.resource] = handle

@@ -58,7 +58,7 @@ export interface Handles {
  * A member of one of Node's native modules, or undefined. process.binding warns once under --pending-deprecation and is
  * closed under --permission.
  */
-function fromBinding(module: string, name: string): unknown {
+export function fromBinding(module: string, name: string): unknown {
   const isLoud =
     process.execArgv.includes('--pending-deprecation') ||
     process.env.NODE_PENDING_DEPRECATION === '1' ||

@@ -1,0 +1,90 @@
+/**
+ * The members of Node's UDP handles that graft the engine below them. Owns which handle has which graft, and this thread's engine,
+ * which is made when the first socket receives.
+ */
+import { activeSelection } from '../core/active'
+import { DatagramEngine } from '../core/datagram-engine'
+import { nativeOptions } from '../core/options'
+import { DatagramGraft } from './datagram-graft'
+import { findUdp } from './node/udp-handles'
+import type { UdpHandle } from './node/udp-handles'
+import { stock } from './stock'
+
+const key = Symbol('uring-net.datagramGraft')
+
+function graftOf(handle: object): DatagramGraft | undefined {
+  return (handle as { [key]?: DatagramGraft })[key]
+}
+
+let engine: DatagramEngine | undefined
+
+/** Undefined when there is no descriptor or memory for one: libuv receives then, and the next socket tries again. */
+function requireEngine(): DatagramEngine | undefined {
+  const { binding, name } = activeSelection()
+  if (engine !== undefined || binding === undefined || name === 'node') return engine
+  try {
+    engine = new DatagramEngine(binding, name, nativeOptions())
+  } catch (error) {
+    if (!('errno' in (error as Error))) throw error
+  }
+  return engine
+}
+
+/** What the thread's UDP sockets have done. */
+export function datagramStats(): ReturnType<DatagramEngine['stats']> | undefined {
+  return engine?.stats()
+}
+
+/** From now on the UDP sockets of this thread receive by the engine. Does nothing without one for streams. */
+export function installUdpMembers(): void {
+  if (stock === undefined) return
+  const { UDP, natives } = findUdp()
+  const { owner } = stock
+  const members: Record<string, unknown> = {
+    recvStart(this: UdpHandle) {
+      const own = graftOf(this)
+      return own === undefined ? natives.recvStart.call(this) : own.recvStart(requireEngine())
+    },
+    recvStop(this: UdpHandle) {
+      const own = graftOf(this)
+      return own === undefined ? natives.recvStop.call(this) : own.recvStop()
+    },
+    close(this: UdpHandle, callback?: () => void) {
+      graftOf(this)?.stop()
+      return natives.close.call(this, callback)
+    },
+    ref(this: UdpHandle) {
+      graftOf(this)?.setRef(true)
+      return natives.ref.call(this)
+    },
+    unref(this: UdpHandle) {
+      graftOf(this)?.setRef(false)
+      return natives.unref.call(this)
+    },
+  }
+  const prototype = UDP.prototype as object
+  for (const [name, value] of Object.entries(members)) {
+    const { length } = Reflect.get(prototype, name) as { length: number }
+    Object.defineProperties(value as object, { name: { value: name }, length: { value: length } })
+    Object.defineProperty(prototype, name, {
+      value,
+      writable: true,
+      configurable: true,
+      enumerable: true,
+    })
+  }
+  // dgram.js names the socket right after it has made the handle: the context is that of both.
+  Object.defineProperty(prototype, owner, {
+    configurable: true,
+    set(this: UdpHandle, value: unknown) {
+      const graft = new DatagramGraft(natives, this)
+      Object.defineProperty(this, key, { value: graft })
+      Object.defineProperty(this, owner, {
+        value,
+        writable: true,
+        configurable: true,
+        enumerable: true,
+      })
+    },
+  })
+}
