@@ -88,7 +88,8 @@ export async function startServer(one: Case, target: Target, options: TrialOptio
 function serverCommand(one: Case, target: Target, options: TrialOptions): string[] {
   if (target === 'floor-epoll' || target === 'floor-uring') return [options.programs[target]]
   const register = join(options.folder, '..', 'src', 'register.js')
-  const preload = target === 'register' ? ['--require', register] : []
+  const isCarried = one.kind === 'datagrams' && (target === 'uring' || target === 'epoll')
+  const preload = target === 'register' || isCarried ? ['--require', register] : []
   const script = join(options.folder, 'server.js')
   return [options.node, ...preload, script, one.id, target, options.certificate ?? '']
 }

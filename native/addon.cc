@@ -262,6 +262,7 @@ Napi::Object Constants(Napi::Env env) {
       {"COMPLETION_WORDS", kCompletionWords},
       {"SLOT_BITS", kSlotBits},
       {"FLAG_MORE", kFlagMore},
+      {"DATAGRAM_SLOT_BYTES", kDatagramSlotBytes},
       {"Op.receive", kReceive},
       {"Op.receiveInto", kReceiveInto},
       {"Op.piece", kPiece},

@@ -13,9 +13,6 @@ namespace uring_net {
 
 namespace {
 
-// The largest datagram and its header. No multiple of a page, or small datagrams would all lie in
-// the same few sets of the cache.
-constexpr uint32_t kSlotBytes = 65536 + kDatagramHeaderBytes;
 // Sockets that are looked at in one go.
 constexpr int kEventsAtOnce = 64;
 // So often in one turn of the loop, while some have more than fits a batch.
@@ -26,7 +23,7 @@ constexpr uint32_t kIndexMask = (1u << kSlotBits) - 1;
 
 int DatagramEngine::Start(uv_loop_t* loop, napi_value dispatch) {
   pieces_region_ = Region::Map((kHeaderWords + kPieceWords * kDatagramsAtOnce) * sizeof(int32_t));
-  pool_ = Region::Map(kDatagramsAtOnce * kSlotBytes);
+  pool_ = Region::Map(kDatagramsAtOnce * kDatagramSlotBytes);
   if (!pieces_region_ || !pool_) return -ENOMEM;
   pieces_ = reinterpret_cast<int32_t*>(pieces_region_->data());
   epoll_ = epoll_create1(EPOLL_CLOEXEC);
@@ -119,7 +116,7 @@ bool DatagramEngine::Receive(int32_t id) {
   int32_t used[kDatagramsAtOnce];
   const uint32_t room = kDatagramsAtOnce - first;
   for (uint32_t i = 0; i < room; ++i) {
-    slots[i] = {pool_->data() + (first + i) * kSlotBytes, kSlotBytes};
+    slots[i] = {pool_->data() + (first + i) * kDatagramSlotBytes, kDatagramSlotBytes};
   }
   const int received = ReceiveDatagrams(fd, std::span<const iovec>(slots, room), used);
   ++counters_.enters;

@@ -16,6 +16,10 @@
 
 namespace uring_net {
 
+// Bytes of the pool for each datagram of a batch: the largest one and its header. No multiple of a
+// page, or small datagrams would all lie in the same few sets of the cache.
+inline constexpr uint32_t kDatagramSlotBytes = 65536 + kDatagramHeaderBytes;
+
 class DatagramEngine final : public LoopEngine {
  public:
   DatagramEngine(napi_env env, EngineOwner* owner) : LoopEngine(env, owner) {}

@@ -1,6 +1,7 @@
 /*
  * `npm run test:asan`: builds the addon with AddressSanitizer and UBSan beside the plain one, runs
- * the native and end-to-end tests on it, and fails on any report of any process, children included.
+ * the native and end-to-end tests, and those of UDP handles, on it, and fails on any report of any
+ * process, children included.
  */
 import { mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
@@ -26,7 +27,9 @@ await main(async (args) => {
     '--maxWorkers=2',
     '--testTimeout=60000',
   ]
-  const paths = args.some((arg) => !arg.startsWith('-')) ? [] : ['test/native', 'test/e2e']
+  const paths = args.some((arg) => !arg.startsWith('-'))
+    ? []
+    : ['test/native', 'test/e2e', 'test/register/dgram']
   const code = await runNode([...jest, ...args, ...paths], { env })
   const found = takeReports()
   for (const report of found) console.error(report)

@@ -14,6 +14,8 @@ export class DatagramGraft implements DatagramReader {
   readonly #handle: UdpHandle
   readonly #context: HandleContext
   #engine: DatagramEngine | undefined
+  /** Other processes may receive from the socket, and what is received here is taken from them: one at a time, by libuv. */
+  #isShared: boolean
   #isRef = true
   /** It is counted as keeping the event loop alive. */
   #isAlive = false
@@ -23,13 +25,20 @@ export class DatagramGraft implements DatagramReader {
     this.#natives = natives
     this.#handle = handle
     this.#context = new HandleContext(handle, false)
+    // One that came from another process is open already.
+    this.#isShared = handle.fd >= 0
+  }
+
+  get fd(): number {
+    return this.#handle.fd
   }
 
   /** Without an engine, or when that cannot watch the socket, libuv receives. */
   recvStart(engine: DatagramEngine | undefined): number {
     if (this.id !== 0) return 0
     // libuv binds a socket that is not, and has no descriptor yet.
-    const id = this.#handle.fd < 0 ? 0 : (engine?.native.watch(this.#handle.fd) ?? 0)
+    const isOurs = !this.#isShared && this.fd >= 0 && engine !== undefined
+    const id = isOurs ? engine.native.watch(this.fd) : 0
     if (id <= 0) return this.#natives.recvStart.call(this.#handle)
     this.id = id
     this.#engine = engine
@@ -49,6 +58,14 @@ export class DatagramGraft implements DatagramReader {
     this.#engine!.unregister(this)
     this.id = 0
     this.#updateAlive()
+  }
+
+  /** From now on others may receive from it, too. */
+  share(): void {
+    this.#isShared = true
+    if (this.id === 0) return
+    this.stop()
+    this.#natives.recvStart.call(this.#handle)
   }
 
   setRef(isRef: boolean): void {

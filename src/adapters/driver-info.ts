@@ -7,6 +7,7 @@ import type { ActiveDriver } from '../core/active'
 import { UringError, systemError } from '../core/errors'
 import { driverOptions } from '../core/options'
 import { missing, stock } from './stock'
+import { datagramStats } from './udp-members'
 
 type Stats = ReturnType<ActiveDriver['stats']>
 
@@ -32,8 +33,10 @@ function withSockets(): ActiveDriver {
 function stats(): Stats {
   if (stock === undefined) return lowLevelStats()
   const sum: Record<string, unknown> = { ...stock.engine.stats() }
-  for (const [name, value] of Object.entries(lowLevelStats())) {
-    if (typeof value === 'number') sum[name] = value + ((sum[name] as number) ?? 0)
+  for (const part of [datagramStats(), lowLevelStats()]) {
+    for (const [name, value] of Object.entries(part)) {
+      if (typeof value === 'number') sum[name] = value + ((sum[name] as number) ?? 0)
+    }
   }
   return sum as Stats
 }

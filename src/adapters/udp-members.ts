@@ -4,11 +4,12 @@
  */
 import { activeSelection } from '../core/active'
 import { DatagramEngine } from '../core/datagram-engine'
+import { Errno } from '../core/errors'
 import { nativeOptions } from '../core/options'
 import { DatagramGraft } from './datagram-graft'
 import { findUdp } from './node/udp-handles'
 import type { UdpHandle } from './node/udp-handles'
-import { stock } from './stock'
+import { Pipe, stock } from './stock'
 
 const key = Symbol('uring-net.datagramGraft')
 
@@ -30,9 +31,23 @@ function requireEngine(): DatagramEngine | undefined {
   return engine
 }
 
-/** What the thread's UDP sockets have done. */
-export function datagramStats(): ReturnType<DatagramEngine['stats']> | undefined {
-  return engine?.stats()
+/** Counters of the thread's UDP sockets, if any has received. */
+export function datagramStats(): Partial<ReturnType<DatagramEngine['stats']>> {
+  return engine?.stats() ?? {}
+}
+
+interface Channel {
+  writeUtf8String(...args: unknown[]): unknown
+}
+
+/** A handle may be sent to another process, by a pipe that is a channel (child_process). */
+function shareWhatIsSent(channels: Channel): void {
+  const base = channels.writeUtf8String
+  channels.writeUtf8String = function writeUtf8String(this: Channel, ...args) {
+    const [, , sent] = args
+    if (typeof sent === 'object' && sent !== null) graftOf(sent)?.share()
+    return base.apply(this, args)
+  }
 }
 
 /** From now on the UDP sockets of this thread receive by the engine. Does nothing without one for streams. */
@@ -48,6 +63,12 @@ export function installUdpMembers(): void {
     recvStop(this: UdpHandle) {
       const own = graftOf(this)
       return own === undefined ? natives.recvStop.call(this) : own.recvStop()
+    },
+    /** A descriptor of somebody else's. libuv refuses what it receives from already. */
+    open(this: UdpHandle, fd: number) {
+      if (engine?.receivesFrom(fd) === true) return Errno.EEXIST
+      graftOf(this)?.share()
+      return natives.open.call(this, fd)
     },
     close(this: UdpHandle, callback?: () => void) {
       graftOf(this)?.stop()
@@ -73,6 +94,7 @@ export function installUdpMembers(): void {
       enumerable: true,
     })
   }
+  shareWhatIsSent(Pipe.prototype as Channel)
   // dgram.js names the socket right after it has made the handle: the context is that of both.
   Object.defineProperty(prototype, owner, {
     configurable: true,

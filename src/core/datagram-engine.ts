@@ -2,7 +2,13 @@
  * Carries what a thread's UDP handles receive to their readers. Owns the table of readers and the count of what keeps the event
  * loop alive. Sockets are those of libuv's handles: who closes a handle unregisters it first.
  */
-import type { Binding, DriverKind, NativeDatagramEngine, NativeOptions, NativeStats } from './binding'
+import type {
+  Binding,
+  DriverKind,
+  NativeDatagramEngine,
+  NativeOptions,
+  NativeStats,
+} from './binding'
 import {
   DATAGRAM_HEADER_BYTES,
   DATAGRAM_PIECE_HEADER_WORDS,
@@ -21,6 +27,8 @@ const SLOT_MASK = (1 << SLOT_BITS) - 1
 /** Takes what arrives at a socket. */
 export interface DatagramReader {
   readonly id: number
+  /** Of the socket. */
+  readonly fd: number
   /** A datagram, with memory of its own. */
   onDatagram(bytes: Buffer, sender: Peer): void
   /** -errno. The socket goes on. */
@@ -51,6 +59,11 @@ export class DatagramEngine {
   /** From now on what arrives for reader.id goes to it. */
   register(reader: DatagramReader): void {
     this.#readers[reader.id & SLOT_MASK] = reader
+  }
+
+  /** Whether somebody receives from this descriptor. */
+  receivesFrom(fd: number): boolean {
+    return this.#readers.some((reader) => reader?.fd === fd)
   }
 
   /** Nothing arrives for the reader any more: what the kernel had is left to it. */

@@ -101,6 +101,7 @@ export const Errno = {
   EPIPE: -32,
   ENOTCONN: -107,
   EBADF: -9,
+  EEXIST: -17,
   EINVAL: -22,
   ETIMEDOUT: -110,
   EIO: -5,

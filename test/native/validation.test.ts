@@ -7,6 +7,7 @@ import {
   COMMAND_HEADER_WORDS,
   COMMAND_WORDS,
   CONTRACT_VERSION,
+  DATAGRAM_SLOT_BYTES,
   COMPLETION_HEADER_WORDS,
   COMPLETION_WORDS,
   FLAG_MORE,
@@ -45,6 +46,7 @@ test('the addon and binding.ts agree on every number', () => {
     COMPLETION_WORDS,
     SLOT_BITS,
     FLAG_MORE,
+    DATAGRAM_SLOT_BYTES,
     features: Object.keys(binding.probe().features),
   }
   for (const [group, values] of Object.entries({ Op, Family, SocketOption })) {

@@ -9,6 +9,7 @@ export interface UdpHandle extends Pick<
 > {
   recvStart(): number
   recvStop(): number
+  open(fd: number): number
   /** dgram.js's. Below 0 the status is -errno, and there are no bytes. */
   onmessage(
     status: number,
@@ -20,7 +21,7 @@ export interface UdpHandle extends Pick<
 
 export type UdpClass = new () => UdpHandle
 
-const members = ['recvStart', 'recvStop', 'close', 'ref', 'unref'] as const
+const members = ['recvStart', 'recvStop', 'open', 'close', 'ref', 'unref'] as const
 
 /** The members of UDP handles that a graft stands in front of, as Node has them. */
 export type UdpNatives = Pick<UdpHandle, (typeof members)[number]>
@@ -28,8 +29,8 @@ export type UdpNatives = Pick<UdpHandle, (typeof members)[number]>
 /** Throws when this Node lacks it. */
 export function findUdp(): { UDP: UdpClass; natives: UdpNatives } {
   const UDP = (fromBinding('udp_wrap', 'UDP') as UdpClass | undefined) ?? classOfSocket()
-  const { recvStart, recvStop, close, ref, unref } = UDP.prototype as UdpHandle
-  const natives = { recvStart, recvStop, close, ref, unref }
+  const { recvStart, recvStop, open, close, ref, unref } = UDP.prototype as UdpHandle
+  const natives = { recvStart, recvStop, open, close, ref, unref }
   for (const name of members) {
     if (typeof natives[name] !== 'function') {
       throw new Error(`Node ${process.version} has UDP handles without ${name}()`)
