@@ -1,7 +1,5 @@
 /** What nobody holds any more: a dropped lease returns to its pool, a dropped connection is closed (C3). */
 import { setTimeout as sleep } from 'node:timers/promises'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { Connection } from '../../src/core/connection'
 import type { Lease } from '../../src/core/lease'
 import { Listener } from '../../src/core/listener'
@@ -9,14 +7,16 @@ import { Pool } from '../../src/core/pool'
 import { leasesMax } from '../../src/core/receiving'
 import { errno } from './scripted-kernel'
 import type { ScriptedKernel } from './scripted-kernel'
+import { collect, testCollected } from '../collected'
 import { makeDriver, settle } from './fixtures'
 
 // Ticks run by Node only: run from inside a test they would settle promises in the middle of its statements.
 jest.mock('../../src/core/ticks', () => ({ runTicks: jest.fn() }))
 jest.mock('../../src/core/active', () => ({ requireDriver: jest.fn() }))
 
-setFlagsFromString('--expose-gc')
-const collect = runInNewContext('gc') as () => void
+const check = (title: string, body: () => Promise<void>): void => {
+  testCollected(__filename, title, body)
+}
 
 /**
  * Collects until `done`, or until it is clear that it will not happen. V8 calls back for what it collected in a task of
@@ -32,11 +32,8 @@ async function collectUntil(done: () => boolean, rounds = 500): Promise<boolean>
 
 const fewRounds = 5
 
-// Collecting takes long on a busy machine.
-jest.setTimeout(60_000)
-
 describe('a dropped lease', () => {
-  test('returns to its pool and wakes who waits for it', async () => {
+  check('returns to its pool and wakes who waits for it', async () => {
     const { kernel, driver } = makeDriver()
     const pool = new Pool(driver, { count: 1, leaseBytes: 256 })
     let isWoken = false
@@ -49,39 +46,45 @@ describe('a dropped lease', () => {
     kernel.assertClean()
   })
 
-  test('returns while a view of its bytes is held, and never shows that view another’s bytes', async () => {
-    const { kernel, driver } = makeDriver()
-    const pool = new Pool(driver, { count: 1, leaseBytes: 256 })
-    const id = kernel.endpoint()
-    const connection = new Connection(driver, id)
-    const view = (() => pool.acquire()!.bytes.fill(7))()
-    expect(await collectUntil(() => pool.available > 0)).toBe(true)
-    const next = pool.acquire()!
-    next.bytes.fill(9)
-    const sending = connection.send(next)
-    view.fill(5)
-    kernel.deliver(kernel.sent(id))
-    expect((await sending).ok).toBe(true)
-    expect(kernel.wireBytes(id).every((byte) => byte === 9)).toBe(true)
-    expect(view.every((byte) => byte === 5)).toBe(true)
-    kernel.assertClean()
-  })
+  check(
+    'returns while a view of its bytes is held, and never shows that view another’s bytes',
+    async () => {
+      const { kernel, driver } = makeDriver()
+      const pool = new Pool(driver, { count: 1, leaseBytes: 256 })
+      const id = kernel.endpoint()
+      const connection = new Connection(driver, id)
+      const view = (() => pool.acquire()!.bytes.fill(7))()
+      expect(await collectUntil(() => pool.available > 0)).toBe(true)
+      const next = pool.acquire()!
+      next.bytes.fill(9)
+      const sending = connection.send(next)
+      view.fill(5)
+      kernel.deliver(kernel.sent(id))
+      expect((await sending).ok).toBe(true)
+      expect(kernel.wireBytes(id).every((byte) => byte === 9)).toBe(true)
+      expect(view.every((byte) => byte === 5)).toBe(true)
+      kernel.assertClean()
+    },
+  )
 
-  test('whose ArrayBuffer was transferred returns with fresh memory: the transferee keeps theirs', async () => {
-    const { driver } = makeDriver()
-    const pool = new Pool(driver, { count: 1, leaseBytes: 256 })
-    const theirs = (() => {
-      const buffer = pool.acquire()!.bytes.fill(7).buffer as ArrayBuffer
-      return new Uint8Array(structuredClone(buffer, { transfer: [buffer] }))
-    })()
-    expect(pool.available).toBe(0)
-    expect(await collectUntil(() => pool.available > 0)).toBe(true)
-    pool.acquire()!.bytes.fill(9)
-    expect(theirs).toHaveLength(256)
-    expect(theirs.every((byte) => byte === 7)).toBe(true)
-  })
+  check(
+    'whose ArrayBuffer was transferred returns with fresh memory: the transferee keeps theirs',
+    async () => {
+      const { driver } = makeDriver()
+      const pool = new Pool(driver, { count: 1, leaseBytes: 256 })
+      const theirs = (() => {
+        const buffer = pool.acquire()!.bytes.fill(7).buffer as ArrayBuffer
+        return new Uint8Array(structuredClone(buffer, { transfer: [buffer] }))
+      })()
+      expect(pool.available).toBe(0)
+      expect(await collectUntil(() => pool.available > 0)).toBe(true)
+      pool.acquire()!.bytes.fill(9)
+      expect(theirs).toHaveLength(256)
+      expect(theirs.every((byte) => byte === 7)).toBe(true)
+    },
+  )
 
-  test('stays out while it is in flight, and returns after the completion', async () => {
+  check('stays out while it is in flight, and returns after the completion', async () => {
     const { kernel, driver } = makeDriver()
     const pool = new Pool(driver, { count: 1, leaseBytes: 256 })
     const id = kernel.endpoint()
@@ -94,7 +97,7 @@ describe('a dropped lease', () => {
     kernel.assertClean()
   })
 
-  test('of a connection comes back to it: more is received', async () => {
+  check('of a connection comes back to it: more is received', async () => {
     const { kernel, driver } = makeDriver()
     const id = kernel.endpoint()
     const connection = new Connection(driver, id)
@@ -120,7 +123,7 @@ describe('a dropped lease', () => {
     kernel.assertClean()
   })
 
-  test('released before, it does not return a second time when it is collected', async () => {
+  check('released before, it does not return a second time when it is collected', async () => {
     const { driver } = makeDriver()
     const pool = new Pool(driver, { count: 1, leaseBytes: 256 })
     ;(() => pool.acquire()!.release())()
@@ -143,22 +146,25 @@ describe('a dropped connection', () => {
     return { kernel, id }
   }
 
-  test('is closed, and the memory of what it had received and nobody took is used again', async () => {
-    const { kernel, id } = await dropWithUnread()
-    const before = kernel.providedCount
-    expect(await collectUntil(() => kernel.isClosing(id))).toBe(true)
-    kernel.deliver(kernel.closed(id))
-    expect(await collectUntil(() => kernel.providedCount === before + 2, 50)).toBe(true)
-    kernel.assertClean()
-  })
+  check(
+    'is closed, and the memory of what it had received and nobody took is used again',
+    async () => {
+      const { kernel, id } = await dropWithUnread()
+      const before = kernel.providedCount
+      expect(await collectUntil(() => kernel.isClosing(id))).toBe(true)
+      kernel.deliver(kernel.closed(id))
+      expect(await collectUntil(() => kernel.providedCount === before + 2, 50)).toBe(true)
+      kernel.assertClean()
+    },
+  )
 
-  test('with bytes that nobody has taken resets its peer, as close() does', async () => {
+  check('with bytes that nobody has taken resets its peer, as close() does', async () => {
     const { kernel, id } = await dropWithUnread()
     expect(await collectUntil(() => kernel.isClosing(id))).toBe(true)
     expect(kernel.isReset(id)).toBe(true)
   })
 
-  test('leaves its leases to their owner', async () => {
+  check('leaves its leases to their owner', async () => {
     const { kernel, driver } = makeDriver()
     const id = kernel.endpoint()
     const lease = await (async () => {
@@ -175,7 +181,7 @@ describe('a dropped connection', () => {
     kernel.assertClean()
   })
 
-  test('is not closed while somebody waits in receive()', async () => {
+  check('is not closed while somebody waits in receive()', async () => {
     const { kernel, driver } = makeDriver()
     const id = kernel.endpoint()
     let received: Lease | null | undefined
@@ -188,7 +194,7 @@ describe('a dropped connection', () => {
     expect(received).toBeNull()
   })
 
-  test('is not closed while somebody waits for bytes in a lease of their own', async () => {
+  check('is not closed while somebody waits for bytes in a lease of their own', async () => {
     const { kernel, driver } = makeDriver()
     const into = new Pool(driver, { count: 1, leaseBytes: 256 }).acquire()!
     const id = kernel.endpoint()
@@ -199,7 +205,7 @@ describe('a dropped connection', () => {
     expect(into.state).toBe('inFlight')
   })
 
-  test('has its sends in flight ended by their own completions, memory and all', async () => {
+  check('has its sends in flight ended by their own completions, memory and all', async () => {
     const { kernel, driver } = makeDriver()
     const id = kernel.endpoint()
     ;(() => void new Connection(driver, id).send(Buffer.from('sent')))()
@@ -210,7 +216,7 @@ describe('a dropped connection', () => {
     kernel.assertClean()
   })
 
-  test('is closed once: not again after close(), and not after take()', async () => {
+  check('is closed once: not again after close(), and not after take()', async () => {
     const { kernel, driver } = makeDriver()
     const [closedId, takenId] = [kernel.endpoint(), kernel.endpoint()]
     ;(() => {
@@ -224,7 +230,7 @@ describe('a dropped connection', () => {
     kernel.assertClean()
   })
 
-  test('one whose send failed long ago is collected, too', async () => {
+  check('one whose send failed long ago is collected, too', async () => {
     const { kernel, driver } = makeDriver()
     const id = kernel.endpoint()
     await (async () => {
@@ -237,7 +243,7 @@ describe('a dropped connection', () => {
 })
 
 describe('a dropped listener', () => {
-  test('is closed, unless somebody waits in accept()', async () => {
+  check('is closed, unless somebody waits in accept()', async () => {
     const { kernel, driver } = makeDriver()
     const [waited, dropped] = [kernel.endpoint(), kernel.endpoint()]
     let isAccepted = false
@@ -252,7 +258,7 @@ describe('a dropped listener', () => {
     expect(isAccepted).toBe(false)
   })
 
-  test('has connections that nobody took closed with it', async () => {
+  check('has connections that nobody took closed with it', async () => {
     const { kernel, driver } = makeDriver()
     const id = kernel.endpoint()
     const accepted = (() => {

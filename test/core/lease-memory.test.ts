@@ -1,11 +1,7 @@
 /** Whose the memory of a lease is, on a real kernel: the owner's, the kernel's, or for good a transferee's. */
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
+import { collect } from '../collected'
 import { corePath, drivers, expectWorks, loadCore, makePair, read, run } from './real'
 import type { Core, Pair } from './real'
-
-setFlagsFromString('--expose-gc')
-const collect = runInNewContext('gc') as () => void
 
 /** By ArrayBuffer.prototype.transfer where there is one (Node 22), else by structuredClone. */
 function transferred(view: Uint8Array): Buffer {

@@ -1,15 +1,6 @@
 /** What ends a socket, a receive or a send, what one socket may hold, and what becomes of what nobody holds. */
-import {
-  closing,
-  collect,
-  deadPort,
-  drivers,
-  loadUdp,
-  makePeer,
-  receive,
-  until,
-  within,
-} from './rig'
+import { collect, testCollected } from '../collected'
+import { closing, deadPort, drivers, loadUdp, makePeer, receive, until, within } from './rig'
 import type { Datagram, DatagramSocket, Package } from './rig'
 
 const address = '127.0.0.1'
@@ -292,27 +283,31 @@ describe.each(drivers)('%s', (name) => {
     expect(one.state).toBe('owned')
   })
 
-  test('leases that are dropped come back when they are collected, and views of them keep their bytes', async () => {
-    const from = await openSocket()
-    const socket = await openSocket()
-    const to = { address, port: socket.localName!.port }
-    const views: Buffer[] = []
-    let sent = 0
-    // More than may be out at one time.
-    while (sent < leasesMax + 100) {
-      await from.send(new Uint32Array([sent++]), to)
-      let view: Buffer | undefined
-      for (let tries = 0; view === undefined && tries < 100; tries++) {
-        view = await socket.receive({ timeout: 100 }).then(
-          (datagram) => datagram!.lease.bytes,
-          () => undefined,
-        )
-        if (view === undefined) collect()
+  testCollected(
+    __filename,
+    'leases that are dropped come back when they are collected, and views of them keep their bytes',
+    async () => {
+      const from = await openSocket()
+      const socket = await openSocket()
+      const to = { address, port: socket.localName!.port }
+      const views: Buffer[] = []
+      let sent = 0
+      // More than may be out at one time.
+      while (sent < leasesMax + 100) {
+        await from.send(new Uint32Array([sent++]), to)
+        let view: Buffer | undefined
+        for (let tries = 0; view === undefined && tries < 100; tries++) {
+          view = await socket.receive({ timeout: 100 }).then(
+            (datagram) => datagram!.lease.bytes,
+            () => undefined,
+          )
+          if (view === undefined) collect()
+        }
+        views.push(view!)
       }
-      views.push(view!)
-    }
-    views.forEach((view, i) => expect(view.readUInt32LE()).toBe(i))
-  })
+      views.forEach((view, i) => expect(view.readUInt32LE()).toBe(i))
+    },
+  )
 
   test('bytes stay right while memory is collected between every step', async () => {
     const peer = await makePeer(address)
@@ -335,18 +330,22 @@ describe.each(drivers)('%s', (name) => {
     }
   }, 60_000)
 
-  test('a socket that nobody holds is closed when it is collected', async () => {
-    const open = async (): Promise<void> => {
-      const socket = await udp.bind({ address })
-      await expect(socket.receive({ timeout: 5 })).rejects.toMatchObject({ code: 'ETIMEDOUT' })
-    }
-    await open()
-    await until('collection', () => {
-      collect()
-      return udp.driver.stats().endpoints === 0
-    })
-    await nothingLeft()
-  })
+  testCollected(
+    __filename,
+    'a socket that nobody holds is closed when it is collected',
+    async () => {
+      const open = async (): Promise<void> => {
+        const socket = await udp.bind({ address })
+        await expect(socket.receive({ timeout: 5 })).rejects.toMatchObject({ code: 'ETIMEDOUT' })
+      }
+      await open()
+      await until('collection', () => {
+        collect()
+        return udp.driver.stats().endpoints === 0
+      })
+      await nothingLeft()
+    },
+  )
 
   test('a socket that somebody waits on is not collected', async () => {
     const peer = await makePeer(address)

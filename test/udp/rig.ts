@@ -5,8 +5,6 @@
 import { createSocket } from 'node:dgram'
 import type { RemoteInfo, Socket } from 'node:dgram'
 import { once } from 'node:events'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import type * as core from '../../src/core/index'
 import type * as udp from '../../src/udp'
 import { drivers } from '../e2e/subjects'
@@ -148,9 +146,6 @@ export async function deadPort(address: string): Promise<number> {
   await gone
   return port
 }
-
-setFlagsFromString('--expose-gc')
-export const collect = runInNewContext('gc') as () => void
 
 /** Turns of the event loop until `condition` holds. */
 export async function until(what: string, condition: () => boolean): Promise<void> {
