@@ -6,6 +6,7 @@
 import { Graft, graftOf } from './graft'
 import type { Stock } from './graft'
 import type { HandleClass, NodeHandle, SocketInternals } from './node/handles'
+import { replaceMembers } from './node/members'
 import type { Natives } from './node/natives'
 import { stock, tcp, pipe, TCP, Pipe } from './stock'
 
@@ -140,16 +141,7 @@ function install(given: Stock, handleClass: HandleClass, natives: Natives, isUni
     },
   }
   const prototype = handleClass.prototype as object
-  for (const [name, value] of Object.entries(members)) {
-    const { length } = Reflect.get(prototype, name) as { length: number }
-    Object.defineProperties(value as object, { name: { value: name }, length: { value: length } })
-    Object.defineProperty(prototype, name, {
-      value,
-      writable: true,
-      configurable: true,
-      enumerable: true,
-    })
-  }
+  replaceMembers(prototype, members)
   for (const [name, accessor] of Object.entries(accessors)) {
     const enumerable = isEnumerable(prototype, name)
     Object.defineProperty(prototype, name, { ...accessor, configurable: true, enumerable })

@@ -8,6 +8,7 @@ import { Errno } from '../core/errors'
 import { nativeOptions } from '../core/options'
 import { DatagramGraft } from './datagram-graft'
 import { findUdp } from './node/udp-handles'
+import { replaceMembers } from './node/members'
 import type { UdpHandle } from './node/udp-handles'
 import { Pipe, stock } from './stock'
 
@@ -84,16 +85,7 @@ export function installUdpMembers(): void {
     },
   }
   const prototype = UDP.prototype as object
-  for (const [name, value] of Object.entries(members)) {
-    const { length } = Reflect.get(prototype, name) as { length: number }
-    Object.defineProperties(value as object, { name: { value: name }, length: { value: length } })
-    Object.defineProperty(prototype, name, {
-      value,
-      writable: true,
-      configurable: true,
-      enumerable: true,
-    })
-  }
+  replaceMembers(prototype, members)
   shareWhatIsSent(Pipe.prototype as Channel)
   // dgram.js names the socket right after it has made the handle: the context is that of both.
   Object.defineProperty(prototype, owner, {

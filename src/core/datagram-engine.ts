@@ -18,6 +18,7 @@ import {
 } from './binding'
 import { copyOfPart } from './copy'
 import { systemError } from './errors'
+import { LoopEngine } from './loop-engine'
 import { Peers } from './peers'
 import type { Peer } from './peers'
 import { runTicks } from './ticks'
@@ -35,7 +36,7 @@ export interface DatagramReader {
   onError(status: number): void
 }
 
-export class DatagramEngine {
+export class DatagramEngine extends LoopEngine {
   readonly native: NativeDatagramEngine
   readonly report: (error: unknown) => void
 
@@ -43,10 +44,10 @@ export class DatagramEngine {
   readonly #pool: Buffer
   readonly #peers: Peers
   readonly #readers: (DatagramReader | undefined)[] = []
-  #alive = 0
 
   /** Makes an engine on this thread's event loop. Throws when there is no memory or descriptor for it. */
   constructor(binding: Binding, kind: DriverKind, options: NativeOptions) {
+    super()
     const native = binding.createDatagramEngine(kind, options, () => this.#dispatch())
     if (typeof native === 'number') throw systemError(native, 'epoll_create1')
     this.native = native
@@ -71,16 +72,6 @@ export class DatagramEngine {
     this.native.unwatch(reader.id)
     const slot = reader.id & SLOT_MASK
     if (this.#readers[slot] === reader) this.#readers[slot] = undefined
-  }
-
-  /** One thing more keeps the event loop alive. */
-  retain(): void {
-    if (this.#alive++ === 0) this.native.setRef(1)
-  }
-
-  /** One thing less keeps the event loop alive. */
-  release(): void {
-    if (--this.#alive === 0) this.native.setRef(0)
   }
 
   stats(): NativeStats {

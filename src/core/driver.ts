@@ -14,6 +14,7 @@ import {
 } from './binding'
 import { Blocks } from './blocks'
 import { invariant, systemError } from './errors'
+import { LoopEngine } from './loop-engine'
 import { defaultOptions } from './options'
 import { runTicks } from './ticks'
 
@@ -33,7 +34,7 @@ export interface Flushable {
 
 export type DriverStats = NativeStats
 
-export class Driver {
+export class Driver extends LoopEngine {
   readonly kind: DriverKind
   readonly native: NativeDriver
   readonly blocks: Blocks
@@ -47,10 +48,10 @@ export class Driver {
   readonly #operations: (Completer | undefined)[] = [undefined]
   readonly #freeTokens: number[] = []
   /** Operations and endpoints that keep the event loop alive. */
-  #alive = 0
 
   /** Makes a driver on this thread's event loop. Throws a system error when the kernel refuses. */
   constructor(binding: DriverBinding, kind: DriverKind, options: Partial<NativeOptions> = {}) {
+    super()
     const all = { ...defaultOptions, ...options }
     // Without the means to run ticks between completions, each gets a batch of its own: right, and slower.
     if (runTicks === undefined) all.batchSize = 1
@@ -142,16 +143,6 @@ export class Driver {
   flush(): void {
     for (const flushable of this.flushables) flushable.flush()
     this.native.submit()
-  }
-
-  /** One thing more keeps the event loop alive. */
-  retain(): void {
-    if (this.#alive++ === 0) this.native.setRef(1)
-  }
-
-  /** One thing less keeps the event loop alive. */
-  release(): void {
-    if (--this.#alive === 0) this.native.setRef(0)
   }
 
   stats(): DriverStats {

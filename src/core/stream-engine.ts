@@ -15,6 +15,7 @@ import {
 import { byteLengthOf } from './bytes'
 import { copyOfPart } from './copy'
 import { Errno, systemError } from './errors'
+import { LoopEngine } from './loop-engine'
 import { runTicks } from './ticks'
 
 /** From so many writes in a turn of the event loop on, or completions in a batch, writes are gathered. */
@@ -49,7 +50,7 @@ export interface Entry {
   encoding: BufferEncoding
 }
 
-export class StreamEngine {
+export class StreamEngine extends LoopEngine {
   /** Whether it receives; else libuv does, and it only sends. */
   readonly receives: boolean
   readonly native: NativeStreamEngine
@@ -62,13 +63,13 @@ export class StreamEngine {
   readonly #entries: Int32Array
   readonly #bytes: Buffer & StringWriters
   readonly #readers: (StreamReader | undefined)[] = []
-  #alive = 0
   #mayGather: boolean
   /** Raised with the first write that is gathered after the others were sent. */
   #gathers = 0
 
   /** Makes an engine on this thread's event loop. Throws when the kernel or libuv refuses. */
   constructor(binding: Binding, kind: DriverKind, options: NativeOptions) {
+    super()
     const native = binding.createEngine(kind, options, () => this.#dispatch())
     if (typeof native === 'number') {
       throw systemError(native, kind === 'uring' ? 'io_uring_setup' : 'mmap')
@@ -94,16 +95,6 @@ export class StreamEngine {
   unregister(reader: StreamReader): void {
     const slot = reader.id & SLOT_MASK
     if (this.#readers[slot] === reader) this.#readers[slot] = undefined
-  }
-
-  /** One thing more keeps the event loop alive. */
-  retain(): void {
-    if (this.#alive++ === 0) this.native.setRef(1)
-  }
-
-  /** One thing less keeps the event loop alive. */
-  release(): void {
-    if (--this.#alive === 0) this.native.setRef(0)
   }
 
   /** -errno with which the kernel refused to go on, so that libuv receives; 0 as long as it does not. */
