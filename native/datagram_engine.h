@@ -7,6 +7,7 @@
 #include <uv.h>
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <vector>
 
@@ -64,7 +65,7 @@ class DatagramEngine final : public LoopEngine {
     uint32_t generation = 0;
   };
   std::vector<Watched> watched_;
-  std::vector<uint32_t> free_;
+  std::deque<uint32_t> free_;
 
   std::shared_ptr<Region> pieces_region_;
   int32_t* pieces_ = nullptr;

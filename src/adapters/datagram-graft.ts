@@ -26,11 +26,11 @@ export class DatagramGraft implements DatagramReader {
     this.#handle = handle
     this.#context = new HandleContext(handle, false)
     // One that came from another process is open already.
-    this.#isShared = handle.fd >= 0
+    this.#isShared = this.fd >= 0
   }
 
   get fd(): number {
-    return this.#handle.fd
+    return this.#natives.getDescriptor.call(this.#handle)
   }
 
   /** Without an engine, or when that cannot watch the socket, libuv receives. */
@@ -60,12 +60,17 @@ export class DatagramGraft implements DatagramReader {
     this.#updateAlive()
   }
 
-  /** From now on others may receive from it, too. */
+  /** From now on others may receive from it, too. What is received by now is delivered. */
   share(): void {
+    if (this.#isShared) return
     this.#isShared = true
     if (this.id === 0) return
-    this.stop()
-    this.#natives.recvStart.call(this.#handle)
+    this.#engine!.whenDelivered(() => {
+      // Closed meanwhile.
+      if (this.id === 0) return
+      this.stop()
+      this.#natives.recvStart.call(this.#handle)
+    })
   }
 
   setRef(isRef: boolean): void {

@@ -154,7 +154,7 @@ export class Graft implements StreamReader {
 
   readStart(): number {
     this.#isReading = true
-    this.#waitsForTurn = false
+    if (this.#waitsForTurn) return this.#resumeReading()
     if (this.#route !== 'engine') return this.#natives.readStart.call(this.#handle)
     const isOther = (this.#owner()[this.#stock.userBuffer] ?? null) !== null
     if (isOther || !this.attach()) return this.#giveToLibuv('native')
@@ -173,8 +173,8 @@ export class Graft implements StreamReader {
 
   /** A native consumer is about to attach: from now on libuv reads for it. What has come stays with the socket (R1). */
   attachNative(): void {
-    if (this.#route === 'closed' || this.#route === 'native') return
     if (this.#waitsForTurn) this.#resumeReading()
+    if (this.#route === 'closed' || this.#route === 'native') return
     this.flush()
     this.#giveToLibuv('native')
   }
@@ -440,16 +440,17 @@ export class Graft implements StreamReader {
     this.#updateAlive()
   }
 
-  #resumeReading(): void {
+  #resumeReading(): number {
     this.#waitsForTurn = false
-    this.#natives.readStart.call(this.#handle)
     this.#updateAlive()
+    return this.#natives.readStart.call(this.#handle)
   }
 
   #returnToEngine(): void {
     const isReading = this.#isReading && this.#route !== 'closed'
     if (isReading) this.#natives.readStop.call(this.#handle)
     this.#route = 'engine'
+    this.#waitsForTurn = false
     if (isReading) this.readStart()
   }
 

@@ -37,18 +37,23 @@ export function datagramStats(): Partial<ReturnType<DatagramEngine['stats']>> {
   return engine?.stats() ?? {}
 }
 
-interface Channel {
-  writeUtf8String(...args: unknown[]): unknown
-}
+/** What the two serializations of child_process write with. */
+const channelWrites = ['writeUtf8String', 'writeBuffer'] as const
+
+type Channel = Record<(typeof channelWrites)[number], (...args: unknown[]) => unknown>
 
 /** A handle may be sent to another process, by a pipe that is a channel (child_process). */
 function shareWhatIsSent(channels: Channel): void {
-  const base = channels.writeUtf8String
-  channels.writeUtf8String = function writeUtf8String(this: Channel, ...args) {
-    const [, , sent] = args
-    if (typeof sent === 'object' && sent !== null) graftOf(sent)?.share()
-    return base.apply(this, args)
-  }
+  const members = channelWrites.map((name) => {
+    const base = channels[name]
+    const write = function (this: Channel, ...args: unknown[]): unknown {
+      const [, , sent] = args
+      if (typeof sent === 'object' && sent !== null) graftOf(sent)?.share()
+      return base.apply(this, args)
+    }
+    return [name, write]
+  })
+  replaceMembers(channels, Object.fromEntries(members) as Record<string, unknown>)
 }
 
 /** From now on the UDP sockets of this thread receive by the engine. Does nothing without one for streams. */
@@ -93,6 +98,14 @@ export function installUdpMembers(): void {
     set(this: UdpHandle, value: unknown) {
       const graft = new DatagramGraft(natives, this)
       Object.defineProperty(this, key, { value: graft })
+      // Who asks may give it to a child. The prototype's own cannot be replaced.
+      Object.defineProperty(this, 'fd', {
+        configurable: true,
+        get() {
+          graft.share()
+          return graft.fd
+        },
+      })
       Object.defineProperty(this, owner, {
         value,
         writable: true,

@@ -44,6 +44,7 @@ export class DatagramEngine extends LoopEngine {
   readonly #pool: Buffer
   readonly #peers: Peers
   readonly #readers: (DatagramReader | undefined)[] = []
+  readonly #afterwards: (() => void)[] = []
 
   /** Makes an engine on this thread's event loop. Throws when there is no memory or descriptor for it. */
   constructor(binding: Binding, kind: DriverKind, options: NativeOptions) {
@@ -67,6 +68,12 @@ export class DatagramEngine extends LoopEngine {
     return this.#readers.some((reader) => reader?.fd === fd)
   }
 
+  /** Calls when the batch under way is delivered, whose datagrams the kernel has no more; at once when there is none. */
+  whenDelivered(then: () => void): void {
+    if (this.#pieces[1]! < this.#pieces[0]!) this.#afterwards.push(then)
+    else then()
+  }
+
   /** Nothing arrives for the reader any more: what the kernel had is left to it. */
   unregister(reader: DatagramReader): void {
     this.native.unwatch(reader.id)
@@ -78,8 +85,18 @@ export class DatagramEngine extends LoopEngine {
     return this.native.stats()
   }
 
-  /** Delivers the batch; see StreamEngine for the cursor. */
   #dispatch(): number {
+    try {
+      this.#deliver()
+    } finally {
+      const isDelivered = this.#pieces[1]! >= this.#pieces[0]!
+      if (isDelivered) for (const then of this.#afterwards.splice(0)) then()
+    }
+    return 0
+  }
+
+  /** Delivers the batch; see StreamEngine for the cursor. */
+  #deliver(): void {
     const pieces = this.#pieces
     let index = pieces[1]!
     // After a callback that threw: its ticks, before the next piece.
@@ -101,6 +118,5 @@ export class DatagramEngine extends LoopEngine {
       }
       runTicks?.()
     }
-    return 0
   }
 }

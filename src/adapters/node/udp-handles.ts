@@ -24,13 +24,19 @@ export type UdpClass = new () => UdpHandle
 const members = ['recvStart', 'recvStop', 'open', 'close', 'ref', 'unref'] as const
 
 /** The members of UDP handles that a graft stands in front of, as Node has them. */
-export type UdpNatives = Pick<UdpHandle, (typeof members)[number]>
+export interface UdpNatives extends Pick<UdpHandle, (typeof members)[number]> {
+  getDescriptor(this: UdpHandle): number
+}
 
 /** Throws when this Node lacks it. */
 export function findUdp(): { UDP: UdpClass; natives: UdpNatives } {
   const UDP = (fromBinding('udp_wrap', 'UDP') as UdpClass | undefined) ?? classOfSocket()
   const { recvStart, recvStop, open, close, ref, unref } = UDP.prototype as UdpHandle
-  const natives = { recvStart, recvStop, open, close, ref, unref }
+  const getDescriptor = Object.getOwnPropertyDescriptor(UDP.prototype, 'fd')?.get
+  if (getDescriptor === undefined) {
+    throw new Error(`Node ${process.version} has UDP handles without fd`)
+  }
+  const natives = { recvStart, recvStop, open, close, ref, unref, getDescriptor }
   for (const name of members) {
     if (typeof natives[name] !== 'function') {
       throw new Error(`Node ${process.version} has UDP handles without ${name}()`)

@@ -86,19 +86,32 @@ export const timeoutChecks: readonly Check[] = [
         seenB.read()
         a.setTimeout(80)
         let before = 0
+        const reader = way === 'received' ? seenA : seenB
+        let sent = 0
+        let isLate = false
         const isSteady = await steadily(
           8,
           20,
           50,
           context,
-          () => void (way === 'received' ? b : a).write('x'),
+          () => {
+            // On a busy machine the kernel itself may carry it late.
+            if (reader.length < sent) isLate = true
+            sent++
+            const writer = way === 'received' ? b : a
+            writer.write('x')
+          },
           () => {
             a.setTimeout(80)
             before = seenA.events.length
+            sent = reader.length
+            isLate = false
           },
         )
         const told = seenA.events.slice(before)
-        if (isSteady) assert.deepEqual(told, [], `'timeout' came although data was being ${way}`)
+        if (isLate) context.note('bytes came late: not judged')
+        else if (isSteady)
+          assert.deepEqual(told, [], `'timeout' came although data was being ${way}`)
         await context.within(seenA.seen('timeout'), "'timeout' once the traffic stops")
       }
     },
