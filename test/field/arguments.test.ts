@@ -8,7 +8,7 @@ import { scenes } from './play'
 afterAll(removeApps)
 
 const odd = `
-const shape = (error) => [error.name, error.code, error.syscall, error.message.replace(/\\d{4,}/g, 'N').replaceAll(process.env.TEST_DIRECTORY, 'D')].join(' | ')
+const shape = (error) => [error.name, error.code, error.syscall, error.message.replaceAll(process.env.TEST_DIRECTORY, 'D').replace(/\\d{4,}/g, 'N')].join(' | ')
 const described = (value) => { try { return JSON.stringify(value) + ' ' + String(value) } catch { return typeof value } }
 /** How it ends: what it throws, or the first of these events. */
 const outcome = (make, ...names) => new Promise((resolve) => {
