@@ -15,7 +15,7 @@ const able = nodes.filter((node) =>
 )
 
 const attempts = `
-const shape = (error) => [error.name, error.code, error.syscall, error.permission, error.message.replace(/\\d{4,}/g, 'N').replaceAll(process.env.TEST_DIRECTORY, 'D')].join(' | ')
+const shape = (error) => [error.name, error.code, error.syscall, error.permission, error.message.replaceAll(process.env.TEST_DIRECTORY, 'D').replace(/\\d{4,}/g, 'N')].join(' | ')
 const outcome = (make, ...names) => new Promise((resolve) => {
   let made
   const finish = (what) => { made?.destroy?.(); if (made?.listening) made.close(); process.off('uncaughtException', uncaught); resolve(what) }
