@@ -216,7 +216,7 @@ describe('a dropped connection', () => {
     kernel.assertClean()
   })
 
-  check('is closed once: not again after close(), and not after take()', async () => {
+  check('is closed once: not again after close(), and not after handOff()', async () => {
     const { kernel, driver } = makeDriver()
     const [closedId, takenId] = [kernel.endpoint(), kernel.endpoint()]
     ;(() => {

@@ -612,7 +612,7 @@ describe('close', () => {
   })
 })
 
-describe('take', () => {
+describe('handOff', () => {
   async function readAll(seen: Recorder): Promise<string[]> {
     const channel = connection.handOff()
     channel.handler = seen
