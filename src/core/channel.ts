@@ -10,7 +10,7 @@ import { copyOf } from './copy'
 import type { Driver, Flushable } from './driver'
 import { Errno, invariant } from './errors'
 import { ReceiveSide } from './receive-side'
-import type { ChannelHandler, OnReceived } from './receive-side'
+import type { ChannelHandler, Idling, OnReceived } from './receive-side'
 import { SendSide, encoded } from './send-side'
 import type { SendEntry, SendPart, SendRequest, ShutdownRequest } from './send-side'
 
@@ -28,13 +28,15 @@ type Phase =
   | { state: 'closing'; onClosed: () => void }
   | { state: 'closed' }
 
-export class Channel implements Flushable {
+const open: Phase = { state: 'open' }
+
+export class Channel implements Flushable, Idling {
   readonly id: number
   readonly driver: Driver
 
   readonly #receive: ReceiveSide
   readonly #send: SendSide
-  #phase: Phase = { state: 'open' }
+  #phase = open
   /** Whether this channel is counted as keeping the event loop alive. */
   #isAlive = false
 
@@ -42,9 +44,8 @@ export class Channel implements Flushable {
   constructor(driver: Driver, id: number, handler: ChannelHandler) {
     this.driver = driver
     this.id = id
-    const onIdle = (): void => this.#updateAlive()
-    this.#receive = new ReceiveSide(driver, id, handler, onIdle)
-    this.#send = new SendSide(driver, id, onIdle)
+    this.#receive = new ReceiveSide(driver, id, handler, this)
+    this.#send = new SendSide(driver, id, this)
     driver.flushables.add(this)
   }
 
@@ -58,7 +59,7 @@ export class Channel implements Flushable {
   /** Starts a connect. 0: onConnected follows with 0 or -errno. -errno: refused, nothing follows. */
   connect(address: string, port: number, onConnected: (status: number) => void): number {
     const complete = (status: number): void => {
-      if (this.#phase.state === 'connecting') this.#phase = { state: 'open' }
+      if (this.#phase.state === 'connecting') this.#phase = open
       this.#updateAlive()
       onConnected(status)
     }
@@ -260,6 +261,11 @@ export class Channel implements Flushable {
   /** The descriptor, or -EBADF. It stays the channel's: for tests, which inspect it. */
   get fd(): number {
     return this.isClosing ? Errno.EBADF : this.driver.native.fd(this.id)
+  }
+
+  /** @internal See Idling. */
+  onIdle(): void {
+    this.#updateAlive()
   }
 
   /** Operations with an end, and reading, keep the event loop alive. */

@@ -16,6 +16,8 @@ import { FileSending } from './file-sending'
 import { Lease } from './lease'
 import { LeaseIterator } from './lease-iterator'
 import { Receiving } from './receiving'
+import type { Receiver } from './receiving'
+import { withResolvers } from './resolvers'
 import { openSource } from './send-file'
 import type { FileSource, OpenedFile, SendFileOptions } from './send-file'
 import { Sending, partsOf, waitingSendsMax } from './sending'
@@ -90,11 +92,14 @@ export class Connection {
 
   /** Leases until the end of the stream. Leaving the loop early, or an error, closes the connection (C3). */
   [Symbol.asyncIterator](): AsyncIterableIterator<Lease> {
-    return new LeaseIterator(this, (receiver) => {
-      this.#requireOpen()
-      this.#requireNoReceiver()
-      this.#receiving.wait(receiver)
-    })
+    return new LeaseIterator(this)
+  }
+
+  /** @internal What each turn of a loop does. */
+  wait(receiver: Receiver): void {
+    this.#requireOpen()
+    this.#requireNoReceiver()
+    this.#receiving.wait(receiver)
   }
 
   /**
@@ -113,14 +118,16 @@ export class Connection {
       this.#requireNoSender()
       const parts = partsOf(bytes)
       requireValid(options)
-      return new Promise((resolve) => {
-        const sending = new Sending(bytes, parts, resolve)
-        if (this.channel.waitingSends + parts.length > waitingSendsMax)
-          return sending.refuse(Errno.ENOBUFS)
+      const { promise, resolve } = withResolvers<Completion<Bytes>>()
+      const sending = new Sending(bytes, parts, resolve)
+      if (this.channel.waitingSends + parts.length > waitingSendsMax) {
+        sending.refuse(Errno.ENOBUFS)
+      } else {
         const status = sending.start(this.channel)
         if (status < 0) sending.onSent(status, 0)
         else sending.watch(options, this.channel)
-      })
+      }
+      return promise
     } catch (error) {
       return Promise.reject(error as Error)
     }

@@ -4,9 +4,12 @@
  */
 import type { Lease } from './lease'
 import type { Receiver } from './receiving'
+import { withResolvers } from './resolvers'
 
 /** The connection that the loop is over. */
-interface Closable {
+interface Waitable {
+  /** Tells the receiver of the next lease. Throws when nobody may wait for one. */
+  wait(receiver: Receiver): void
   close(): Promise<void>
 }
 
@@ -14,31 +17,26 @@ const ended: IteratorReturnResult<undefined> = { done: true, value: undefined }
 
 /** The leases of one loop, until the end of the stream. Closes the connection when the loop is left early, or fails (C3). */
 export class LeaseIterator implements AsyncIterableIterator<Lease>, Receiver {
-  readonly connection: Closable
-  readonly #wait: (receiver: Receiver) => void
+  readonly connection: Waitable
   #isDone = false
   #resolve!: (result: IteratorResult<Lease>) => void
   #reject!: (error: unknown) => void
-  readonly #start = (
-    resolve: (result: IteratorResult<Lease>) => void,
-    reject: (error: unknown) => void,
-  ): void => {
-    this.#resolve = resolve
-    this.#reject = reject
-    try {
-      this.#wait(this)
-    } catch (error) {
-      this.reject(error)
-    }
-  }
 
-  constructor(connection: Closable, wait: (receiver: Receiver) => void) {
+  constructor(connection: Waitable) {
     this.connection = connection
-    this.#wait = wait
   }
 
   next(): Promise<IteratorResult<Lease>> {
-    return this.#isDone ? Promise.resolve(ended) : new Promise(this.#start)
+    if (this.#isDone) return Promise.resolve(ended)
+    const { promise, resolve, reject } = withResolvers<IteratorResult<Lease>>()
+    this.#resolve = resolve
+    this.#reject = reject
+    try {
+      this.connection.wait(this)
+    } catch (error) {
+      this.reject(error)
+    }
+    return promise
   }
 
   resolve(lease: Lease | null): void {

@@ -9,6 +9,12 @@ import type { Block } from './block'
 import type { Completer, Driver } from './driver'
 import { Errno, invariant } from './errors'
 
+/** The channel that a half belongs to. */
+export interface Idling {
+  /** A callback has been called: what keeps the event loop alive may have ended. */
+  onIdle(): void
+}
+
 /** Takes what arrives on a channel. */
 export interface ChannelHandler {
   /** `length` bytes at the beginning of a block that is the handler's until it gives it to Blocks.releaseReceived. */
@@ -63,7 +69,7 @@ export class ReceiveSide implements Completer {
 
   readonly #driver: Driver
   readonly #id: number
-  readonly #onIdle: () => void
+  readonly #channel: Idling
   #receive: Receive = none
   #isReading = false
   /**
@@ -79,12 +85,11 @@ export class ReceiveSide implements Completer {
   #into: Into | null = null
   #isDelivering = false
 
-  /** `onIdle` is called after each callback, when what keeps the event loop alive may have ended. */
-  constructor(driver: Driver, id: number, handler: ChannelHandler, onIdle: () => void) {
+  constructor(driver: Driver, id: number, handler: ChannelHandler, channel: Idling) {
     this.#driver = driver
     this.#id = id
     this.handler = handler
-    this.#onIdle = onIdle
+    this.#channel = channel
   }
 
   get isReading(): boolean {
@@ -176,7 +181,7 @@ export class ReceiveSide implements Completer {
     try {
       into.onReceived(status, bytes)
     } finally {
-      this.#onIdle()
+      this.#channel.onIdle()
     }
   }
 
@@ -227,7 +232,7 @@ export class ReceiveSide implements Completer {
       this.#onBytes(result, index)
       if (!more && this.#into !== null) this.#advanceInto(this.#into)
     } finally {
-      this.#onIdle()
+      this.#channel.onIdle()
     }
   }
 
@@ -317,7 +322,7 @@ export class ReceiveSide implements Completer {
       try {
         this.#deliver(held)
       } finally {
-        this.#onIdle()
+        this.#channel.onIdle()
       }
     })
   }

@@ -29,6 +29,8 @@ export interface Receiver {
 
 type End = { state: 'none' } | { state: 'ended' } | { state: 'failed'; error: Error; errno: number }
 
+const none: End = { state: 'none' }
+
 /** What the channel calls. It does not know its Connection, so that one nobody holds can be collected and closed (C3). */
 export class Receiving implements ChannelHandler, BlockSource {
   readonly channel: Channel
@@ -38,7 +40,7 @@ export class Receiving implements ChannelHandler, BlockSource {
   #leases = 0
   /** The connection that somebody waits on for bytes in memory of their own: it is not collected meanwhile. */
   #receivingFor: object | null = null
-  #end: End = { state: 'none' }
+  #end = none
 
   constructor(driver: Driver, id: number) {
     this.channel = new Channel(driver, id, this)

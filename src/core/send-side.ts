@@ -10,6 +10,7 @@ import type { Block } from './block'
 import { byteLengthOf } from './bytes'
 import type { Completer, Driver } from './driver'
 import { Errno } from './errors'
+import type { Idling } from './receive-side'
 
 /** Learns, once, when the kernel has taken the last byte of a send (0) or why it never will (-errno) (W4). */
 export interface SendRequest {
@@ -36,7 +37,8 @@ export function encoded({ chunk, encoding }: SendEntry): Uint8Array {
 /** Of one send operation. */
 const piecesMax = 64
 
-const none: readonly Send[] = []
+const none: Send[] = []
+Object.freeze(none)
 
 interface Send {
   /** Null when there is nothing to send. */
@@ -89,30 +91,31 @@ type Shutdown =
   | { state: 'waiting' | 'inFlight'; request: ShutdownRequest }
   | { state: 'done' }
 
+const noShutdown: Shutdown = { state: 'none' }
+
 export class SendSide implements Completer {
   /** Bytes accepted so far. */
   bytesAccepted = 0
 
   readonly #driver: Driver
   readonly #id: number
-  readonly #onIdle: () => void
+  readonly #channel: Idling
   /** What the operation in flight sends, in order; empty when there is none. */
   #inFlight: readonly Send[] = none
   #token = 0
-  #waiting: Send[] = []
+  #waiting = none
   #waitingBytes = 0
   /** The -errno of the first failed send. */
   #failedWith = 0
-  #shutdown: Shutdown = { state: 'none' }
+  #shutdown = noShutdown
   #isClosed = false
   /** Callbacks that were put off. */
   #putOff = 0
 
-  /** `onIdle` is called after each callback, when what keeps the event loop alive may have ended. */
-  constructor(driver: Driver, id: number, onIdle: () => void) {
+  constructor(driver: Driver, id: number, channel: Idling) {
     this.#driver = driver
     this.#id = id
-    this.#onIdle = onIdle
+    this.#channel = channel
   }
 
   /** Whether something accepted has not ended yet. */
@@ -203,14 +206,16 @@ export class SendSide implements Completer {
   }
 
   #queueUp(block: Block | null, isCopy: boolean, length: number, request: SendRequest): void {
-    this.#waiting.push({ block, isCopy, length, request, taken: 0, isCancelled: false, status: 0 })
+    const send = { block, isCopy, length, request, taken: 0, isCancelled: false, status: 0 }
+    if (this.#waiting.length === 0) this.#waiting = [send]
+    else this.#waiting.push(send)
     this.#waitingBytes += length
     this.bytesAccepted += length
   }
 
   #start(): void {
     const sends = this.#waiting
-    this.#waiting = sends.length > piecesMax ? sends.splice(piecesMax) : []
+    this.#waiting = sends.length > piecesMax ? sends.splice(piecesMax) : none
     let last = sends.length - 1
     while (last >= 0 && sends[last]!.block === null) last--
     if (last < 0) {
@@ -267,7 +272,7 @@ export class SendSide implements Completer {
     this.#shutdown = { state: 'inFlight', request }
     const complete = (result: number): void => {
       this.#shutdown = { state: 'done' }
-      this.#onIdle()
+      this.#channel.onIdle()
       request.onShutdown(result)
     }
     this.#driver.start({ complete }, Op.shutdown, this.#id)
@@ -337,7 +342,7 @@ export class SendSide implements Completer {
     try {
       this.#tell(ended)
     } finally {
-      this.#onIdle()
+      this.#channel.onIdle()
     }
   }
 
@@ -345,7 +350,7 @@ export class SendSide implements Completer {
   #requeue(sends: readonly Send[], from: number): Send[] {
     const goesOn = (send: Send, i: number): boolean => i >= from && send.status === 0
     const again = sends.filter(goesOn)
-    this.#waiting.unshift(...again)
+    if (again.length > 0) this.#waiting = [...again, ...this.#waiting]
     for (const send of again) this.#waitingBytes += send.length - send.taken
     return sends.filter((send, i) => !goesOn(send, i))
   }
@@ -395,7 +400,7 @@ export class SendSide implements Completer {
       try {
         callback()
       } finally {
-        this.#onIdle()
+        this.#channel.onIdle()
       }
     })
   }
@@ -404,7 +409,7 @@ export class SendSide implements Completer {
   #failWaiting(status: number): void {
     const waiting = this.#waiting
     const shutdown = this.#shutdown
-    this.#waiting = []
+    this.#waiting = none
     this.#waitingBytes = 0
     for (const send of waiting) this.#later(() => this.#fail(send, status))
     if (shutdown.state !== 'waiting') return
