@@ -1,7 +1,7 @@
 /*
  * `npm run check:package`: what a user gets. Packs the package, and installs it where there is no
  * compiler, no header and no network: in a fresh Debian 12, as root, with this Node copied in. There
- * sockets, the README's commands and `uring-net doctor` are run. Then the addon for arm64, with an
+ * sockets, the README's commands and servers, and `uring-net doctor` are run. Then the addon for arm64, with an
  * arm64 Node from npm, on this machine under qemu.
  */
 import {
@@ -16,10 +16,13 @@ import {
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { npmCli } from './lib/native.mjs'
-import { main, mustRun, root, say, SetupError, step } from './lib/process.mjs'
+import { capture, main, mustRun, root, say, SetupError, step } from './lib/process.mjs'
+import ts from 'typescript'
 import { setup } from './setup.mjs'
 
 const smoke = join(root, 'scripts/lib/package-smoke.cjs')
+const echo = join(root, 'scripts/lib/package-echo.cjs')
+const readme = readFileSync(join(root, 'README.md'), 'utf8')
 const qemu = ['qemu-aarch64-static', '-L', '/usr/aarch64-linux-gnu']
 const folder = mkdtempSync(join(tmpdir(), 'uring-net-package-'))
 
@@ -66,6 +69,7 @@ async function inFreshDebian(tarball) {
   mkdirSync(app)
   cpSync(tarball, join(app, 'uring-net.tgz'))
   cpSync(smoke, join(app, 'smoke.cjs'))
+  cpSync(echo, join(app, 'echo.cjs'))
   writeFileSync(join(debian, 'etc/hosts'), '127.0.0.1 localhost\n')
   const inside = (command, ...more) => {
     const args = ['--mount', '--pid', '--fork', ...more, `--root=${debian}`, '--wd=/app']
@@ -84,15 +88,35 @@ async function inFreshDebian(tarball) {
     say(last(await inside(`URING_NET_DRIVER=${driver} node smoke.cjs`)))
   }
   for (const command of readmeCommands()) say(last(await inside(command)))
+  for (const { name, port, code } of readmeServers()) {
+    writeFileSync(join(app, name), code)
+    say(last(await inside(`node echo.cjs ${name} ${port}`)))
+  }
   say(last(await inside('node_modules/.bin/uring-net doctor')))
 }
 
 /** The README's shell blocks that start Node. */
 function readmeCommands() {
-  const text = readFileSync(join(root, 'README.md'), 'utf8')
-  const blocks = [...text.matchAll(/^```sh\n(node [^]*?)^```$/gm)].map(([, block]) => block.trim())
+  const blocks = [...readme.matchAll(/^```sh\n(node [^]*?)^```$/gm)].map(([, block]) =>
+    block.trim(),
+  )
   if (blocks.length === 0) throw new SetupError('the README has no command to run')
   return blocks
+}
+
+/** The README's TypeScript: servers that echo, as Node 20 can run them, each with the port that it names. */
+function readmeServers() {
+  const blocks = [...readme.matchAll(/^```ts\n([^]*?)^```$/gm)].map(([, block]) => block)
+  const { ES2022: target } = ts.ScriptTarget
+  const compilerOptions = { target, module: ts.ModuleKind.ES2022 }
+  const servers = blocks.flatMap((block, index) => {
+    const port = /(?:listen\(|port: )(\d+)/.exec(block)?.[1]
+    if (port === undefined) return []
+    const code = ts.transpileModule(block, { compilerOptions }).outputText
+    return [{ name: `readme-${index + 1}.mjs`, port, code }]
+  })
+  if (servers.length < 2) throw new SetupError('the README has fewer than two servers to run')
+  return servers
 }
 
 async function onArm64(tarball) {
@@ -104,10 +128,13 @@ async function onArm64(tarball) {
     await mustRun('tar', 'tar', ['-xf', readdirSync(app)[0]], { cwd: app })
     await npm(['install', '--ignore-scripts', '--offline', tarball], app)
   })
-  const run = (args) => mustRun('qemu', qemu[0], [...qemu.slice(1), node, ...args], { cwd: app })
-  say(last(await run([smoke])))
-  const doctor = join(app, 'node_modules/uring-net/dist/src/cli/main.js')
-  say(last(await run([doctor, 'doctor'])))
+  const emulated = [...qemu.slice(1), node]
+  say(last(await mustRun('qemu', qemu[0], [...emulated, smoke], { cwd: app })))
+  const cli = join(app, 'node_modules/uring-net/dist/src/cli/main.js')
+  const doctor = await capture(qemu[0], [...emulated, cli, 'doctor'], { cwd: app })
+  say(last(doctor.output))
+  if (doctor.code !== 3)
+    throw new SetupError(`the doctor ended with ${doctor.code}, not with 3: epoll`)
 }
 
 function last(output) {
