@@ -363,7 +363,11 @@ int Driver::End() {
     endpoints_.ForEach([](Endpoint& endpoint) {
       if (!endpoint.shared) shutdown(endpoint.fd, SHUT_RDWR);
     });
-    left = backend_->Drain();
+    backend_->Drain();
+    // A read from a disk that hangs ends with nothing: "disk IO requests cannot be canceled if
+    // already started" (io_uring_enter(2)). Its memory is JavaScript's and goes with the thread,
+    // so this waits without a bound, as Node does for its own file requests (CleanupHandles).
+    left = backend_->AwaitReads();
   }
   endpoints_.ForEach([](Endpoint& endpoint) {
     if (!endpoint.path.empty()) unlink(endpoint.path.c_str());

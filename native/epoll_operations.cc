@@ -42,6 +42,8 @@ class EpollOperations final : public OperationBackend {
   void Reap() override;
   bool HasUnannouncedWork() const override { return !ready_.empty(); }
   int Drain() override { return 0; }
+  // None is ever in flight: a read is one call of pread(2).
+  int AwaitReads() override { return 0; }
   void Teardown(bool) override { close(std::exchange(epoll_, -1)); }
 
  private:

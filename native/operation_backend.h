@@ -62,6 +62,8 @@ class OperationBackend {
   virtual bool HasUnannouncedWork() const = 0;
   // Ends all operations, waiting a bounded time; returns how many would not end.
   virtual int Drain() = 0;
+  // Waits until no read from a file is in flight; returns how many operations still are.
+  virtual int AwaitReads() = 0;
   // With `keep_mapped`, memory that the kernel may use stays.
   virtual void Teardown(bool keep_mapped) = 0;
 };

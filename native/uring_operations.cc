@@ -54,6 +54,7 @@ class UringOperations final : public OperationBackend {
     return refused_ == 0 && (io_uring_sq_ready(&ring_) > 0 || !cancels_.empty());
   }
   int Drain() override;
+  int AwaitReads() override;
   void Teardown(bool keep_mapped) override { CloseRing(&ring_, keep_mapped); }
 
  private:
@@ -79,6 +80,8 @@ class UringOperations final : public OperationBackend {
   bool overflowing_ = false;
   // Operations that the kernel knows of, or will with the next submission.
   uint32_t in_kernel_ = 0;
+  // Of these, reads from files.
+  uint32_t reads_ = 0;
   // Tokens of operations to be cancelled for which there was no entry.
   std::vector<int32_t> cancels_;
   // The -errno with which the kernel refused to be entered, for good.
@@ -155,6 +158,7 @@ void UringOperations::GiveUp(int error) {
 
 void UringOperations::Start(Operation& operation) {
   ++in_kernel_;
+  if (operation.opcode == kReadFile) ++reads_;
   if (refused_ != 0) {
     shutdown(operation.endpoint->fd, SHUT_RDWR);
     return End(operation, refused_);
@@ -329,6 +333,7 @@ void UringOperations::Complete(const io_uring_cqe& cqe) {
 
 void UringOperations::End(Operation& operation, int32_t result) {
   --in_kernel_;
+  if (operation.opcode == kReadFile) --reads_;
   host_->Complete(operation, result, false, static_cast<int32_t>(operation.done));
 }
 
@@ -413,6 +418,17 @@ int UringOperations::Drain() {
       sqe->user_data = 0;
     }
     Wait();
+    Reap();
+  }
+  return static_cast<int>(in_kernel_);
+}
+
+// By poll(2), which waits also when the kernel refuses to be entered.
+int UringOperations::AwaitReads() {
+  while (reads_ > 0) {
+    Submit();
+    pollfd ring = {ring_.ring_fd, POLLIN, 0};
+    poll(&ring, 1, kStepMs);
     Reap();
   }
   return static_cast<int>(in_kernel_);

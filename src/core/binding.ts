@@ -276,8 +276,8 @@ export interface NativeDriver extends NativeDatagrams {
   /** Current counters, by name. */
   stats(): NativeStats
   /**
-   * Cancels everything, waits (bounded, 1 s) until nothing is in flight, closes every descriptor and the ring. No further
-   * dispatch. 0, or the number of operations that would not end.
+   * Cancels everything, waits until nothing is in flight (bounded, 2 s; for reads from files without a bound), closes every
+   * descriptor and the ring. No further dispatch. 0, or the number of operations that would not end.
    */
   close(): number
 }
