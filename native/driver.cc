@@ -106,7 +106,7 @@ bool Driver::Run(const Command& command) {
                         : endpoint->operations[kSendKind] != nullptr ? -EBUSY
                         : shutdown(endpoint->fd, SHUT_WR) == -1      ? -errno
                                                                      : 0;
-      Refuse(command.token, error);
+      PostResult(command.token, error);
       return true;
     }
     case kCancel: {
@@ -123,7 +123,7 @@ bool Driver::Run(const Command& command) {
       backend_->Provide(command.a);
       return true;
     case kWake:
-      Refuse(command.token, 0);
+      PostResult(command.token, 0);
       return true;
     default:
       URING_CHECK(!"a command that does not exist");
@@ -191,7 +191,7 @@ bool Driver::RunStart(const Command& command) {
   if (error != 0) {
     operation->pieces.clear();
     operation->length = operation->peer_length = operation->segment = 0;
-    Refuse(command.token, error);
+    PostResult(command.token, error);
     return true;
   }
   operation->token = command.token;
@@ -220,7 +220,7 @@ void Driver::Begin(Operation& operation, Endpoint& endpoint, int32_t opcode, Kin
 bool Driver::RunClose(const Command& command) {
   Endpoint* endpoint = FindOpen(command.id);
   if (endpoint == nullptr) {
-    Refuse(command.token, -EBADF);
+    PostResult(command.token, -EBADF);
     return true;
   }
   endpoint->closing = true;

@@ -110,7 +110,7 @@ class Driver final : public LoopEngine, public OperationHost {
   bool RunClose(const Command& command);
   int Prepare(Operation& operation, Endpoint& endpoint, const Command& command);
   int AddPiece(Operation& operation, const Command& command);
-  void Refuse(int32_t token, int error) { completed_.push_back({token, error, 0, -1}); }
+  void PostResult(int32_t token, int result) { completed_.push_back({token, result, 0, -1}); }
   void Begin(Operation& operation, Endpoint& endpoint, int32_t opcode, Kind kind);
   void FinishClose(Endpoint& endpoint);
   Endpoint* FindOpen(int32_t id);
