@@ -275,6 +275,7 @@ Napi::Object Constants(Napi::Env env) {
       {"Op.provide", kProvide},
       {"Op.wake", kWake},
       {"Op.readFile", kReadFile},
+      {"Op.poll", kPoll},
       {"Op.receiveDatagrams", kReceiveDatagrams},
       {"Op.to", kTo},
       {"Op.sendDatagram", kSendDatagram},

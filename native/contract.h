@@ -8,7 +8,7 @@
 
 namespace uring_net {
 
-inline constexpr int32_t kContractVersion = 9;
+inline constexpr int32_t kContractVersion = 10;
 
 inline constexpr uint32_t kCommandHeaderWords = 4;
 inline constexpr uint32_t kCommandWords = 8;
@@ -31,6 +31,7 @@ enum Opcode : int32_t {
   kProvide = 10,
   kWake = 11,
   kReadFile = 12,
+  kPoll = 13,
   kReceiveDatagrams = 20,
   kTo = 21,
   kSendDatagram = 22,

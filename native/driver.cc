@@ -20,11 +20,20 @@ constexpr int kBatchesPerPoll = 4;
 constexpr int32_t kBuffersMax = 1 << 20;
 // The family of endpoints that are files.
 constexpr int kFile = -1;
+// The family of pipes.
+constexpr int kPipe = -2;
+// What a pipe holds at most: 64 pages, if the kernel allows it (pipe(7), pipe-user-pages-soft).
+constexpr int kPipeBytes = 256 * 1024;
 
 size_t WordsToBytes(size_t words) { return words * sizeof(int32_t); }
 
 bool IsOfDatagrams(int32_t opcode) {
   return opcode == kReceiveDatagrams || opcode == kSendDatagram;
+}
+
+void CloseDescriptors(const Endpoint& endpoint) {
+  close(endpoint.fd);
+  if (endpoint.write_end != -1) close(endpoint.write_end);
 }
 
 }  // namespace
@@ -82,6 +91,7 @@ bool Driver::Run(const Command& command) {
     case kSend:
     case kAccept:
     case kReadFile:
+    case kPoll:
     case kReceiveDatagrams:
     case kSendDatagram:
       return RunStart(command);
@@ -167,6 +177,8 @@ int Driver::Prepare(Operation& operation, Endpoint& endpoint, const Command& com
       operation.position = static_cast<uint64_t>(static_cast<uint32_t>(command.d)) |
                            static_cast<uint64_t>(static_cast<uint32_t>(command.e)) << 32;
       return endpoint.family != kFile ? -EINVAL : AddPiece(operation, command);
+    case kPoll:
+      return endpoint.family < 0 ? -EINVAL : 0;
     case kSendDatagram:
       if (command.d < 0 || command.d > UINT16_MAX) return -EINVAL;
       operation.segment = static_cast<uint16_t>(command.d);
@@ -180,7 +192,8 @@ bool Driver::RunStart(const Command& command) {
   Operation* operation = operations_.At(command.token);
   URING_CHECK(operation != nullptr && operation->state == OpState::kFree);
   Endpoint* endpoint = FindOpen(command.id);
-  const bool is_send = command.opcode == kSend || command.opcode == kSendDatagram;
+  const bool is_send = command.opcode == kSend || command.opcode == kSendDatagram ||
+                       (command.opcode == kPoll && command.a != 0);
   const Kind kind = is_send ? kSendKind : command.opcode == kAccept ? kAcceptKind : kReceiveKind;
   int error = endpoint == nullptr                                   ? -EBADF
               : endpoint->datagram != IsOfDatagrams(command.opcode) ? -EINVAL
@@ -260,7 +273,7 @@ void Driver::FinishClose(Endpoint& endpoint) {
   if (!endpoint.closing || endpoint.in_flight > 0) return;
   if (endpoint.reset || endpoint.receives > 0) SetResetOnClose(endpoint.fd);
   if (endpoint.shared) backend_->Unwatch(endpoint);
-  close(endpoint.fd);
+  CloseDescriptors(endpoint);
   completed_.push_back({endpoint.close_token, 0, 0, -1});
   endpoints_.Remove(endpoint);
 }
@@ -372,7 +385,7 @@ int Driver::End() {
   endpoints_.ForEach([](Endpoint& endpoint) {
     if (!endpoint.path.empty()) unlink(endpoint.path.c_str());
     if (endpoint.reset) SetResetOnClose(endpoint.fd);
-    close(endpoint.fd);
+    CloseDescriptors(endpoint);
   });
   spare_fd_.Close();
   backend_->Teardown(left > 0);
@@ -425,6 +438,16 @@ int Driver::OpenFile(int32_t fd) {
   if (!S_ISREG(mode)) return -EINVAL;
   const int copy = fcntl(fd, F_DUPFD_CLOEXEC, 0);
   return copy == -1 ? -errno : endpoints_.Add(copy, kFile)->id;
+}
+
+int Driver::OpenPipe() {
+  if (endpoints_.full()) return -ENFILE;
+  int ends[2];
+  if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) == -1) return -errno;
+  fcntl(ends[1], F_SETPIPE_SZ, kPipeBytes);
+  Endpoint* endpoint = endpoints_.Add(ends[0], kPipe);
+  endpoint->write_end = ends[1];
+  return endpoint->id;
 }
 
 // What others listen on as well: only a descriptor of it is ours.
@@ -589,6 +612,45 @@ int Driver::Register(int32_t index, uint8_t* data, size_t length) {
 int32_t Driver::Unsent(int32_t token) {
   const Operation* operation = operations_.Find(token);
   return operation == nullptr ? 0 : static_cast<int32_t>(operation->length - operation->done);
+}
+
+Endpoint* Driver::FindPipe(int32_t id) {
+  Endpoint* endpoint = FindOpen(id);
+  return endpoint != nullptr && endpoint->family == kPipe ? endpoint : nullptr;
+}
+
+int32_t Driver::FillPipe(int32_t pipe, int32_t id, int32_t length) {
+  const Endpoint* into = FindPipe(pipe);
+  Endpoint* from = FindOpen(id);
+  if (into == nullptr || from == nullptr) return -EBADF;
+  if (length <= 0 || from->family < 0) return -EINVAL;
+  const ssize_t moved = Splice(from->fd, into->write_end, from->fd, static_cast<size_t>(length));
+  // Only after EAGAIN is an edge certain to follow.
+  if (moved == -EAGAIN) from->readable = false;
+  if (moved > 0) counters_.bytes_received += static_cast<uint64_t>(moved);
+  return moved == 0 && EndIsReset(*from) ? -ECONNRESET : static_cast<int32_t>(moved);
+}
+
+int32_t Driver::DrainPipe(int32_t pipe, int32_t id, int32_t length) {
+  const Endpoint* from = FindPipe(pipe);
+  Endpoint* to = FindOpen(id);
+  if (from == nullptr || to == nullptr) return -EBADF;
+  if (length <= 0 || to->family < 0) return -EINVAL;
+  const ssize_t moved = Splice(from->fd, to->fd, to->fd, static_cast<size_t>(length));
+  if (moved == -EAGAIN) to->writable = false;
+  if (moved == -ECONNRESET) to->reset_taken = true;
+  if (moved > 0) counters_.bytes_sent += static_cast<uint64_t>(moved);
+  return static_cast<int32_t>(moved);
+}
+
+int32_t Driver::ReadPipe(int32_t pipe, int32_t index, int32_t length) {
+  const Endpoint* endpoint = FindPipe(pipe);
+  if (endpoint == nullptr) return -EBADF;
+  if (index < 0 || static_cast<size_t>(index) >= buffers_.size()) return -EINVAL;
+  const iovec& buffer = buffers_[static_cast<size_t>(index)];
+  if (length <= 0 || static_cast<size_t>(length) > buffer.iov_len) return -EINVAL;
+  const ssize_t bytes = read(endpoint->fd, buffer.iov_base, static_cast<size_t>(length));
+  return bytes == -1 ? -errno : static_cast<int32_t>(bytes);
 }
 
 // The send in flight may be over, and only the news of it still to come.

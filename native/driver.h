@@ -57,6 +57,7 @@ class Driver final : public LoopEngine, public OperationHost {
   int Adopt(int32_t fd);
   // An endpoint that reads from the same open file; the descriptor stays the caller's.
   int OpenFile(int32_t fd);
+  int OpenPipe();
   int Share(int32_t fd);
   int Bind(int32_t id, std::string_view address, int32_t port, int32_t flags);
   int Connect(int32_t token, int32_t id, std::string_view address, int32_t port);
@@ -76,6 +77,12 @@ class Driver final : public LoopEngine, public OperationHost {
   // Bytes of a send in flight that the kernel has not taken.
   int32_t Unsent(int32_t token);
   int32_t Offer(int32_t id, IoVecs pieces);
+  // splice(2) into a pipe from a socket, and out of it: bytes, 0 at the end of the stream, or
+  // -errno.
+  int32_t FillPipe(int32_t pipe, int32_t from, int32_t length);
+  int32_t DrainPipe(int32_t pipe, int32_t to, int32_t length);
+  // What is in a pipe, into the beginning of buffer `index`. Bytes or -errno.
+  int32_t ReadPipe(int32_t pipe, int32_t index, int32_t length);
   Counters Stats() const;
 
   enum Buffer { kCommandsBuffer, kCompletionsBuffer };
@@ -115,6 +122,7 @@ class Driver final : public LoopEngine, public OperationHost {
   void FinishClose(Endpoint& endpoint);
   Endpoint* FindOpen(int32_t id);
   Endpoint* FindDatagram(int32_t id);
+  Endpoint* FindPipe(int32_t id);
   void CancelIfActive(Operation* operation);
   void Deliver();
   bool FillBatch();

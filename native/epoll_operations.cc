@@ -181,6 +181,7 @@ void EpollOperations::Progress(Endpoint& endpoint) {
   const auto receive = [&] {
     Operation* operation = active(kReceiveKind);
     if (operation == nullptr || !(endpoint.readable || !Announces(endpoint))) return;
+    if (operation->opcode == kPoll) return End(*operation, 0);
     operation->opcode == kReceive ? Receive(*operation) : ReceiveInto(*operation);
   };
   if (Operation* connect = active(kConnectKind); connect != nullptr && endpoint.writable)
@@ -199,6 +200,7 @@ void EpollOperations::Progress(Endpoint& endpoint) {
 }
 
 void EpollOperations::Send(Operation& operation) {
+  if (operation.opcode == kPoll) return End(operation, 0);
   Endpoint& endpoint = *operation.endpoint;
   for (int i = 0; i < kSendsAtOnce; ++i) {
     const IoVecs pieces(operation.pieces.data() + operation.first,

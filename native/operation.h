@@ -96,6 +96,8 @@ struct OperationList {
 struct Endpoint {
   int32_t id = 0;
   int fd = -1;
+  // Of a pipe, whose other end `fd` is.
+  int write_end = -1;
   int family = 0;
   bool listening = false;
   // Its socket has other descriptors, which go on when this one is closed.

@@ -228,6 +228,16 @@ ssize_t SendIoVecs(int fd, IoVecs pieces) {
   return taken == -1 ? -errno : taken;
 }
 
+ssize_t Splice(int from, int to, int socket, size_t length) {
+  // SPLICE_F_NONBLOCK is of the pipe alone (splice(2)).
+  const NonblockingScope scope(socket);
+  ssize_t moved;
+  do {
+    moved = splice(from, nullptr, to, nullptr, length, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+  } while (moved == -1 && errno == EINTR);
+  return moved == -1 ? -errno : moved;
+}
+
 int ConnectSocket(int fd, const Address& address) {
   // A Unix socket would wait while the listener's backlog is full; as in libuv that is EAGAIN.
   const NonblockingScope scope(fd);

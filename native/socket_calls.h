@@ -56,6 +56,9 @@ int FormatAddress(const Address& address, SocketName* out);
 // How many bytes of at most IOV_MAX pieces the kernel took, or -errno; -EAGAIN when it has no room.
 // Never waits.
 ssize_t SendIoVecs(int fd, IoVecs pieces);
+// splice(2) between a socket and a pipe that does not wait. Never waits for `socket` either. Bytes
+// or -errno.
+ssize_t Splice(int from, int to, int socket, size_t length);
 
 // Never waits: 0, -EINPROGRESS (TCP: the socket becomes writable when it is decided) or -errno.
 int ConnectSocket(int fd, const Address& address);

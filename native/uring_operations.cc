@@ -228,6 +228,9 @@ void UringOperations::PrepareEntry(io_uring_sqe* sqe, Operation& operation) {
     case kAccept:
       io_uring_prep_multishot_accept(sqe, fd, nullptr, nullptr, SOCK_CLOEXEC);
       return;
+    case kPoll:
+      io_uring_prep_poll_add(sqe, fd, operation.kind == kSendKind ? POLLOUT : POLLIN);
+      return;
     case kConnect:
       // Not IORING_OP_CONNECT: of a connect that connect(2) has begun it says EALREADY.
       io_uring_prep_poll_add(sqe, fd, POLLOUT);
@@ -324,6 +327,8 @@ void UringOperations::Complete(const io_uring_cqe& cqe) {
       return CompleteAccept(*operation, result, more);
     case kReadFile:
       return End(*operation, result);
+    case kPoll:
+      return End(*operation, std::min(result, 0));
     case kConnect:
       return End(*operation, result < 0 ? result : ConnectOutcome(operation->endpoint->fd));
     default:

@@ -34,7 +34,7 @@
 import { join } from 'node:path'
 
 /** Raised with every change of the layout or meaning of anything in this file; the addon reports its own. */
-export const CONTRACT_VERSION = 9
+export const CONTRACT_VERSION = 10
 
 export const COMMAND_HEADER_WORDS = 4
 export const COMMAND_WORDS = 8
@@ -89,6 +89,11 @@ export const Op = {
    * Completion: result bytes, 0 at its end, or -errno.
    */
   readFile: 12,
+  /**
+   * [poll, token, id, writable]: until the socket can be received from, or with `writable` 1 sent to. Completion: 0, also when it has
+   * failed, or -ECANCELED. To be started after -EAGAIN only.
+   */
+  poll: 13,
   /**
    * [receiveDatagrams, token, id]: receives until it ends, each datagram into a buffer of those provided, which begins as told
    * at DATAGRAM_HEADER_BYTES. Completion: result > 0 bytes of buffer `extra`, its header included, which is the caller's again;
@@ -244,6 +249,14 @@ export interface NativeDriver extends NativeDatagrams {
   adopt(fd: number): number
   /** An endpoint that reads from the regular file of a descriptor, which stays the caller's. An id or -errno. */
   openFile(fd: number): number
+  /** A pipe for up to 256 KiB, for the three that follow. An id or -errno. */
+  openPipe(): number
+  /** splice(2) from a socket into a pipe that is empty. Bytes; 0 at the end of the stream; -EAGAIN when nothing is there; -errno. */
+  fillPipe(pipe: number, from: number, length: number): number
+  /** splice(2) from a pipe that holds as many bytes into a socket. Bytes; -EAGAIN when there is no room; -errno. */
+  drainPipe(pipe: number, to: number, length: number): number
+  /** read(2) from a pipe into the beginning of a buffer. Bytes or -errno. */
+  readPipe(pipe: number, buffer: number, length: number): number
   /**
    * An endpoint on another descriptor of a stream socket that is bound, to listen on. Closing it leaves the socket to its other
    * descriptors, what waits in the backlog included; their mode becomes this driver's. An id or -errno.

@@ -10,9 +10,9 @@ import { copyOf } from './copy'
 import type { Driver, Flushable } from './driver'
 import { Errno, invariant } from './errors'
 import { ReceiveSide } from './receive-side'
-import type { ChannelHandler, Idling, OnReceived } from './receive-side'
+import type { Borrower, ChannelHandler, Held, Idling, OnReceived } from './receive-side'
 import { SendSide, encoded } from './send-side'
-import type { SendEntry, SendPart, SendRequest, ShutdownRequest } from './send-side'
+import type { SendBorrower, SendEntry, SendPart, SendRequest, ShutdownRequest } from './send-side'
 
 export type { SocketName } from './binding'
 export type { ChannelHandler } from './receive-side'
@@ -106,6 +106,24 @@ export class Channel implements Flushable, Idling {
     this.#receive.cancelInto()
   }
 
+  /**
+   * Lends the socket's receiving side to somebody who calls the kernel on their own, while nobody is reading: onLent follows when
+   * the kernel does not receive for this channel any more. They take what is kept first.
+   */
+  lendReceive(borrower: Borrower): void {
+    this.#receive.lend(borrower)
+  }
+
+  /** What is kept, in order, which is the caller's. */
+  takeHeld(): Held[] {
+    return this.#receive.takeHeld()
+  }
+
+  /** Ends such a loan. `end`: how the stream has ended meanwhile, 0 or -errno; 1 when it goes on. */
+  endReceiveLoan(end: number): void {
+    this.#receive.endLoan(end)
+  }
+
   /** Gives back a block that onBlock brought: it is delivered first after the next readStart (R1). */
   keep(block: Block, length: number): void {
     this.#receive.keep(block, length)
@@ -186,6 +204,19 @@ export class Channel implements Flushable, Idling {
    */
   cancelSend(request: SendRequest): void {
     this.#send.cancel(request)
+  }
+
+  /**
+   * Lends the socket's sending side to somebody who calls the kernel on their own: request.onSent tells that all that was accepted
+   * before has been sent. -errno: refused, and nothing follows.
+   */
+  lendSend(borrower: SendBorrower, request: SendRequest): number {
+    return this.#sending(this.#send.lend(borrower, request))
+  }
+
+  /** Ends such a loan. */
+  endSendLoan(): void {
+    this.#send.endLoan()
   }
 
   /** Sends FIN after everything accepted so far (W3). 0: onShutdown follows. -errno: refused. */

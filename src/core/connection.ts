@@ -31,6 +31,14 @@ export interface ReceiveOptions extends Cancellable {
   minimum?: number | undefined
 }
 
+/** How to pipe, besides a signal and a timeout. */
+export interface PipeToOptions extends Cancellable {
+  /** Bytes to send, if the stream does not end before. A safe integer from 1 on. Default: all. */
+  length?: number | undefined
+  /** Told after progress how many bytes the kernel has taken by now. */
+  onProgress?: ((sent: number) => void) | undefined
+}
+
 const noOptions: ReceiveOptions = {}
 
 const abandoned = new FinalizationRegistry<Receiving>((receiving) => {
@@ -52,7 +60,7 @@ export class Connection {
   #closing: Promise<void> | null = null
   #isHandedOff = false
   /** What sends now, so that nobody else may. */
-  #sender: 'a sendFile()' | 'a chain' | undefined
+  #sender: 'a sendFile()' | 'a chain' | 'a pipeTo()' | undefined
 
   /** @internal Takes over endpoint `id`. */
   constructor(driver: Driver, id: number) {
@@ -179,8 +187,52 @@ export class Connection {
     })
   }
 
+  /**
+   * Sends all that arrives on to another connection, what was received and not taken first, until the end of the stream or until
+   * `length` bytes are sent. The kernel moves the bytes from socket to socket (splice(2), by way of a pipe of 256 KiB), and only as
+   * fast as the other one takes them. Nothing is shut down: what follows is the caller's. Completes as send does, with the other
+   * connection as `buffer`; `error.syscall` is 'read' when this one has failed. What had come and was not taken is the next
+   * receive's, however it ends. Until then other receives on this connection are refused with ERR_URING_RECEIVE_PENDING, other sends
+   * on that one with ERR_URING_SEND_PENDING. Rejects when there can be no pipe (EMFILE), and for bad arguments.
+   */
+  async pipeTo(to: Connection, options: PipeToOptions = {}): Promise<Completion<Connection>> {
+    this.#requireOpen()
+    if (!Connection.#isConnection(to)) throw invalidArgument('to', 'a Connection', to)
+    requireValid(options)
+    const { length = Infinity, onProgress = () => {} } = options
+    if (length !== Infinity && !(Number.isSafeInteger(length) && length >= 1)) {
+      throw outOfRange(`length is a number of bytes from 1 on. Received ${String(length)}`)
+    }
+    this.#requireNoReceiver()
+    return to.#exclusively(
+      'a pipeTo()',
+      () =>
+        new Promise((resolve, reject) => {
+          let unwatch = (): void => {}
+          let deadline: SystemError | undefined
+          const piping = this.#receiving.pipe(to.channel, length, onProgress, this, (end) => {
+            unwatch()
+            const { status, syscall, sent: result } = end
+            if (status === 0) return resolve({ ok: true, result, buffer: to })
+            const error = deadline ?? systemError(status, syscall)
+            resolve({ ok: false, error, result, buffer: to })
+          })
+          if (typeof piping === 'number') return reject(systemError(piping, 'pipe'))
+          unwatch = watch(options, 'write', (reason) => {
+            const isDeadline = (reason as SystemError).errno === Errno.ETIMEDOUT
+            if (isDeadline) deadline = reason as SystemError
+            piping.cancel(isDeadline ? Errno.ETIMEDOUT : Errno.ECANCELED)
+          })
+        }),
+    )
+  }
+
+  static #isConnection(value: unknown): value is Connection {
+    return typeof value === 'object' && value !== null && #receiving in value
+  }
+
   async #exclusively<Result>(
-    sender: 'a sendFile()' | 'a chain',
+    sender: 'a sendFile()' | 'a chain' | 'a pipeTo()',
     run: () => Promise<Result>,
   ): Promise<Result> {
     this.#requireOpen()
@@ -303,6 +355,7 @@ export class Connection {
   handOff(): Channel {
     this.#requireOpen()
     this.#requireNoReceiver()
+    this.#requireNoSender()
     this.#isHandedOff = true
     abandoned.unregister(this)
     this.channel.readStop()

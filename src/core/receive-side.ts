@@ -34,7 +34,17 @@ export interface ChannelHandler {
 export type OnReceived = (status: number, bytes: number) => void
 
 /** What arrived while nobody was reading: bytes, or the end of the stream (0), or an error (-errno). */
-type Held = { block: Block; length: number } | number
+export type Held = { block: Block; length: number } | number
+
+/** Somebody who receives from the socket by calls of their own meanwhile. */
+export interface Borrower {
+  /** Whether they have bytes that they will give back. */
+  readonly hasUnread: boolean
+  /** The kernel receives nothing for the channel any more. Once. */
+  onLent(): void
+  /** The channel is closing. */
+  onClosing(): void
+}
 
 /** A receive into memory of the caller's choice. */
 interface Into {
@@ -83,6 +93,8 @@ export class ReceiveSide implements Completer {
   #isClosed = false
   #held: Held[] = []
   #into: Into | null = null
+  #borrower: Borrower | null = null
+  #isLent = false
   #isDelivering = false
 
   constructor(driver: Driver, id: number, handler: ChannelHandler, channel: Idling) {
@@ -198,6 +210,37 @@ export class ReceiveSide implements Completer {
     this.#held.unshift(...kept)
   }
 
+  // --- lent to somebody else ------------------------------------------------------------------------
+
+  /** See Channel.lendReceive. */
+  lend(borrower: Borrower): void {
+    invariant(this.#into === null && !this.#isReading, 'one receive at a time')
+    this.#borrower = borrower
+    // Never within the call.
+    this.#driver.defer(() => this.#advanceLoan())
+  }
+
+  #advanceLoan(): void {
+    if (this.#borrower === null || this.#isLent) return
+    const { state } = this.#receive
+    if (state === 'armed') return this.#stopReceiving()
+    if (state === 'stopping') return
+    this.#isLent = true
+    this.#borrower.onLent()
+  }
+
+  /** What is kept, which is the caller's. */
+  takeHeld(): Held[] {
+    return this.#held.splice(0)
+  }
+
+  /** See Channel.endReceiveLoan. */
+  endLoan(end: number): void {
+    this.#borrower = null
+    this.#isLent = false
+    if (end !== 1) this.#ended(end)
+  }
+
   /** The channel is closing: nothing is delivered any more. True: bytes are left unread. */
   close(): boolean {
     this.#isClosed = true
@@ -206,7 +249,8 @@ export class ReceiveSide implements Completer {
     this.cancelInto()
     const held = this.#held
     this.#held = []
-    let hasUnread = false
+    let hasUnread = this.#borrower?.hasUnread ?? false
+    this.#borrower?.onClosing()
     for (const each of held) {
       if (typeof each === 'number') continue
       hasUnread = true
@@ -231,6 +275,7 @@ export class ReceiveSide implements Completer {
     try {
       this.#onBytes(result, index)
       if (!more && this.#into !== null) this.#advanceInto(this.#into)
+      else if (!more) this.#advanceLoan()
     } finally {
       this.#channel.onIdle()
     }

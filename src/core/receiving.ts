@@ -11,6 +11,8 @@ import type { ChannelHandler } from './channel'
 import type { Driver } from './driver'
 import { Errno, systemError } from './errors'
 import { Lease } from './lease'
+import { Piping } from './piping'
+import type { PipingEnd } from './piping'
 
 /** Leases of one connection that may exist at one time, taken or not. */
 export const leasesMax = 16
@@ -109,6 +111,29 @@ export class Receiving implements ChannelHandler, BlockSource {
         else reject(systemError(status, 'read'))
       })
     })
+  }
+
+  /**
+   * Sends what arrives on to another channel, what has come first, for somebody who holds `connection`. Answers -errno when it
+   * cannot start. One at a time.
+   */
+  pipe(
+    to: Channel,
+    length: number,
+    onProgress: (sent: number) => void,
+    connection: object,
+    onEnd: (end: PipingEnd) => void,
+  ): Piping | number {
+    const { channel } = this
+    this.surrender()
+    this.#end = none
+    channel.readStop()
+    const piping = Piping.start(channel, to, length, onProgress, (end) => {
+      this.#receivingFor = null
+      onEnd(end)
+    })
+    if (typeof piping === 'object') this.#receivingFor = connection
+    return piping
   }
 
   get #error(): Error {

@@ -23,6 +23,12 @@ export interface ShutdownRequest {
   onShutdown(status: number): void
 }
 
+/** Somebody who sends to the socket by calls of their own meanwhile. */
+export interface SendBorrower {
+  /** The channel is closing. */
+  onClosing(): void
+}
+
 /** One of several chunks to be sent together; `encoding` is that of a string. */
 export interface SendEntry {
   chunk: Uint8Array | string
@@ -109,6 +115,7 @@ export class SendSide implements Completer {
   #failedWith = 0
   #shutdown = noShutdown
   #isClosed = false
+  #borrower: SendBorrower | null = null
   /** Callbacks that were put off. */
   #putOff = 0
 
@@ -258,6 +265,19 @@ export class SendSide implements Completer {
     }
   }
 
+  /** See Channel.lendSend. */
+  lend(borrower: SendBorrower, request: SendRequest): number {
+    const refusal = this.#refusal()
+    if (refusal !== 0) return refusal
+    this.#borrower = borrower
+    return this.#accept(null, false, 0, request)
+  }
+
+  /** See Channel.endSendLoan. */
+  endLoan(): void {
+    this.#borrower = null
+  }
+
   /** See Channel.shutdown. */
   shutdown(request: ShutdownRequest): number {
     // After a send that was cut short a FIN would say that nothing is missing.
@@ -304,6 +324,7 @@ export class SendSide implements Completer {
   close(): void {
     this.flush()
     this.#isClosed = true
+    this.#borrower?.onClosing()
   }
 
   /** The channel is closed: ends what never started. True when there was something. */

@@ -182,8 +182,12 @@ export class ScriptedKernel implements DriverBinding, NativeDriver {
   share(): number {
     return this.endpoint()
   }
-  // Files and datagrams are tested on the real drivers only.
+  // Files, pipes and datagrams are tested on the real drivers only.
   readonly openFile = unscripted
+  readonly openPipe = unscripted
+  readonly fillPipe = unscripted
+  readonly drainPipe = unscripted
+  readonly readPipe = unscripted
   readonly openDatagram = unscripted
   readonly bindDatagram = unscripted
   readonly connectDatagram = unscripted

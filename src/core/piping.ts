@@ -1,0 +1,243 @@
+/**
+ * Bytes of one channel sent on to another, by way of a pipe in the kernel: splice(2) moves them from socket to socket, and nobody
+ * copies them. Owns the pipe, and for as long as it runs the receiving side of the one channel and the sending side of the other.
+ * The pipe is filled only when it is empty, so the source is read as fast as the destination takes (back-pressure).
+ */
+import { Op } from './binding'
+import type { Channel, SendRequest } from './channel'
+import type { Driver } from './driver'
+import { Errno, invariant } from './errors'
+import type { Borrower, Held } from './receive-side'
+
+/** Of one splice. */
+const partBytes = 262144
+
+/** So many in a row before others have their turn. */
+const partsAtOnce = 4
+
+export interface PipingEnd {
+  /** 0 at the end of the stream, or when all that was asked for was sent; else -errno. */
+  readonly status: number
+  readonly syscall: 'read' | 'write'
+  /** Bytes that the kernel has taken for the destination. */
+  readonly sent: number
+}
+
+export class Piping implements Borrower {
+  readonly #from: Channel
+  readonly #to: Channel
+  readonly #driver: Driver
+  readonly #pipe: number
+  readonly #onProgress: (sent: number) => void
+  readonly #onEnd: (end: PipingEnd) => void
+  /** Bytes that are still to be taken from the source. */
+  #left: number
+  /** What was received before, and is sent first; undefined before the source was lent. */
+  #before: Held[] | undefined
+  /** Bytes in the pipe. */
+  #inPipe = 0
+  #sent = 0
+  /** Of the poll in flight; 0 when there is none. */
+  #token = 0
+  /** The send in flight, of what was received before, or what waits for those before it. */
+  #request: SendRequest | undefined
+  #status = 0
+  #syscall: 'read' | 'write' = 'write'
+  /** How the source's stream has ended: 0 or -errno; 1 when it has not. */
+  #end = 1
+  #isOver = false
+
+  private constructor(
+    from: Channel,
+    to: Channel,
+    pipe: number,
+    length: number,
+    onProgress: (sent: number) => void,
+    onEnd: (end: PipingEnd) => void,
+  ) {
+    this.#from = from
+    this.#to = to
+    this.#driver = from.driver
+    this.#pipe = pipe
+    this.#left = length
+    this.#onProgress = onProgress
+    this.#onEnd = onEnd
+  }
+
+  /** Starts to send. Answers -errno when there can be no pipe: nothing follows. */
+  static start(
+    from: Channel,
+    to: Channel,
+    length: number,
+    onProgress: (sent: number) => void,
+    onEnd: (end: PipingEnd) => void,
+  ): Piping | number {
+    const { driver } = from
+    const pipe = driver.native.openPipe()
+    if (pipe < 0) return pipe
+    const piping = new Piping(from, to, pipe, length, onProgress, onEnd)
+    driver.retain()
+    const sentBefore = piping.#sending(() => {})
+    const status = to.lendSend(piping, sentBefore)
+    if (status < 0) {
+      piping.#request = undefined
+      piping.#status = status
+    }
+    from.lendReceive(piping)
+    return piping
+  }
+
+  /** Asks that it end. */
+  cancel(status: number): void {
+    if (this.#isOver || this.#status !== 0) return
+    this.#status = status
+    if (this.#token !== 0) this.#driver.queue(Op.cancel, this.#token, 0)
+    if (this.#request !== undefined) this.#to.cancelSend(this.#request)
+    this.#driver.defer(() => this.#advance())
+  }
+
+  get hasUnread(): boolean {
+    const hasBlock = (held: Held): boolean => typeof held === 'object'
+    return this.#inPipe > 0 || (this.#before?.some(hasBlock) ?? false)
+  }
+
+  onClosing(): void {
+    this.cancel(Errno.ECANCELED)
+  }
+
+  onLent(): void {
+    this.#before = this.#from.takeHeld()
+    this.#advance()
+  }
+
+  /** A request for a send; `onTaken` learns how many bytes of it were taken. */
+  #sending(onTaken: (taken: number) => void): SendRequest {
+    const request = {
+      onSent: (status: number, taken: number): void => {
+        this.#request = undefined
+        onTaken(taken)
+        this.#sent += taken
+        if (this.#status === 0) this.#status = status
+        try {
+          if (taken > 0) this.#onProgress(this.#sent)
+        } finally {
+          this.#advance()
+        }
+      },
+    }
+    this.#request = request
+    return request
+  }
+
+  #advance(): void {
+    const isWaiting = this.#token !== 0 || this.#request !== undefined || this.#before === undefined
+    if (isWaiting || this.#isOver) return
+    const sent = this.#sent
+    const isDone = this.#status !== 0 || this.#move()
+    try {
+      if (this.#sent > sent) this.#onProgress(this.#sent)
+    } finally {
+      if (isDone) this.#finish()
+    }
+  }
+
+  /** Moves what can be moved now. True: nothing more is to be moved. */
+  #move(): boolean {
+    const held = this.#before![0]
+    if (typeof held === 'number') {
+      this.#before!.shift()
+      return this.#sourceEnded(held)
+    }
+    if (held !== undefined) return this.#left === 0 || this.#sendHeld(held)
+    const { native } = this.#driver
+    for (let part = 0; part < partsAtOnce; part++) {
+      if (this.#inPipe === 0) {
+        if (this.#left === 0) return true
+        const length = Math.min(this.#left, partBytes)
+        const taken = native.fillPipe(this.#pipe, this.#from.id, length)
+        if (taken === Errno.EAGAIN) return this.#poll(this.#from, 0)
+        if (taken <= 0) return this.#sourceEnded(taken)
+        this.#inPipe = taken
+        this.#left -= taken
+      }
+      const sent = native.drainPipe(this.#pipe, this.#to.id, this.#inPipe)
+      if (sent === Errno.EAGAIN) return this.#poll(this.#to, 1)
+      if (sent < 0) {
+        this.#status = sent
+        return true
+      }
+      this.#inPipe -= sent
+      this.#sent += sent
+    }
+    this.#driver.defer(() => this.#advance())
+    return false
+  }
+
+  #sourceEnded(end: number): true {
+    this.#end = end
+    this.#status = end
+    this.#syscall = 'read'
+    return true
+  }
+
+  /** Sends what was received before, as far as it is to be sent. */
+  #sendHeld(held: Exclude<Held, number>): boolean {
+    const length = Math.min(held.length, this.#left)
+    const request = this.#sending((taken) => {
+      this.#left -= taken
+      held.length -= taken
+      if (held.length > 0) {
+        held.block.bytes.copyWithin(0, taken, taken + held.length)
+      } else {
+        this.#before!.shift()
+        this.#driver.blocks.releaseReceived(held.block)
+      }
+    })
+    const status = this.#to.sendBlock(held.block, length, request)
+    if (status === 0) return false
+    this.#request = undefined
+    this.#status = status
+    return true
+  }
+
+  #poll(channel: Channel, writable: number): false {
+    const complete = (result: number): void => {
+      this.#token = 0
+      if (this.#status === 0) this.#status = result
+      this.#advance()
+    }
+    this.#token = this.#driver.start({ complete }, Op.poll, channel.id, writable)
+    return false
+  }
+
+  #finish(): void {
+    this.#isOver = true
+    this.#giveBack()
+    this.#driver.discard(this.#pipe)
+    this.#from.endReceiveLoan(this.#end)
+    this.#to.endSendLoan()
+    this.#driver.release()
+    this.#onEnd({ status: this.#status, syscall: this.#syscall, sent: this.#sent })
+  }
+
+  /** What the destination has not taken is the next reader's (R1). */
+  #giveBack(): void {
+    const { blocks, native } = this.#driver
+    const unsent: Exclude<Held, number>[] = []
+    while (this.#inPipe > 0) {
+      const block = blocks.spare()
+      const length = native.readPipe(this.#pipe, block.index, Math.min(this.#inPipe, block.size))
+      invariant(length > 0, 'a pipe gives back what it has taken')
+      unsent.push({ block, length })
+      this.#inPipe -= length
+    }
+    for (const held of this.#before!.splice(0)) {
+      if (typeof held === 'object') unsent.push(held)
+      else this.#end = held
+    }
+    for (const { block, length } of unsent.reverse()) {
+      if (this.#from.isClosing) blocks.releaseReceived(block)
+      else this.#from.keep(block, length)
+    }
+  }
+}
