@@ -27,8 +27,11 @@ constexpr int kPipeBytes = 256 * 1024;
 
 size_t WordsToBytes(size_t words) { return words * sizeof(int32_t); }
 
-bool IsOfDatagrams(int32_t opcode) {
-  return opcode == kReceiveDatagrams || opcode == kSendDatagram;
+// Of a file only reading is an operation, of a pipe nothing; datagrams have their own.
+bool Takes(const Endpoint& endpoint, int32_t opcode) {
+  if (endpoint.family < 0) return endpoint.family == kFile && opcode == kReadFile;
+  const bool of_datagrams = opcode == kReceiveDatagrams || opcode == kSendDatagram;
+  return opcode != kReadFile && endpoint.datagram == of_datagrams;
 }
 
 void CloseDescriptors(const Endpoint& endpoint) {
@@ -176,9 +179,7 @@ int Driver::Prepare(Operation& operation, Endpoint& endpoint, const Command& com
     case kReadFile:
       operation.position = static_cast<uint64_t>(static_cast<uint32_t>(command.d)) |
                            static_cast<uint64_t>(static_cast<uint32_t>(command.e)) << 32;
-      return endpoint.family != kFile ? -EINVAL : AddPiece(operation, command);
-    case kPoll:
-      return endpoint.family < 0 ? -EINVAL : 0;
+      return AddPiece(operation, command);
     case kSendDatagram:
       if (command.d < 0 || command.d > UINT16_MAX) return -EINVAL;
       operation.segment = static_cast<uint16_t>(command.d);
@@ -195,10 +196,10 @@ bool Driver::RunStart(const Command& command) {
   const bool is_send = command.opcode == kSend || command.opcode == kSendDatagram ||
                        (command.opcode == kPoll && command.a != 0);
   const Kind kind = is_send ? kSendKind : command.opcode == kAccept ? kAcceptKind : kReceiveKind;
-  int error = endpoint == nullptr                                   ? -EBADF
-              : endpoint->datagram != IsOfDatagrams(command.opcode) ? -EINVAL
-              : endpoint->operations[kind] != nullptr               ? -EALREADY
-                                                                    : 0;
+  int error = endpoint == nullptr                     ? -EBADF
+              : !Takes(*endpoint, command.opcode)     ? -EINVAL
+              : endpoint->operations[kind] != nullptr ? -EALREADY
+                                                      : 0;
   if (error == 0 && !backend_->HasRoom()) return false;
   if (error == 0) error = Prepare(*operation, *endpoint, command);
   if (error != 0) {

@@ -99,6 +99,9 @@ describe.each(kinds)('%s: validation', (kind) => {
       fd: (id) => [id],
       setOption: (id) => [id, SocketOption.noDelay, 1],
       offer: (id) => [id, Buffer.from('x')],
+      fillPipe: (pipe) => [pipe, id, 1],
+      drainPipe: (pipe) => [pipe, id, 1],
+      readPipe: (pipe) => [pipe, 0, 1],
     }
     for (const [name, argumentsFor] of Object.entries(calls)) {
       for (const wrong of [0, stale, id + 1, (1 << 30) + 5]) {
@@ -159,6 +162,32 @@ describe.each(kinds)('%s: validation', (kind) => {
     expect(register()).toBe(invalid)
   })
 
+  test('a pipe is filled and drained by sockets, and read into buffers that hold so much', async () => {
+    const rig = makeRig(kind)
+    const { id, peer } = await rig.pair()
+    const pipe = rig.driver.openPipe()
+    const index = rig.lend(new ArrayBuffer(100))
+    const [invalid, bad] = [errno('EINVAL'), errno('EBADF')]
+    expect(pipe).toBeGreaterThan(0)
+    for (const call of ['fillPipe', 'drainPipe'] as const) {
+      expect(rig.driver[call](pipe, id + (1 << SLOT_BITS), 1)).toBe(bad)
+      expect(rig.driver[call](id, id, 1)).toBe(bad)
+      expect(rig.driver[call](pipe, pipe, 1)).toBe(invalid)
+      for (const length of [0, -1]) expect(rig.driver[call](pipe, id, length)).toBe(invalid)
+    }
+    for (const [buffer, length] of [
+      [index, 101],
+      [index, 0],
+      [-1, 1],
+      [index + 1, 1],
+    ] as const) {
+      expect(rig.driver.readPipe(pipe, buffer, length)).toBe(invalid)
+    }
+    expect(rig.driver.drainPipe(pipe, id, 1)).toBe(errno('EAGAIN'))
+    expect(rig.driver.readPipe(pipe, index, 100)).toBe(errno('EAGAIN'))
+    peer.destroy()
+  })
+
   test('bytes are offered as a Uint8Array that has some', async () => {
     const rig = makeRig(kind)
     const { id, peer } = await rig.pair()
@@ -174,6 +203,7 @@ describe.each(kinds)('%s: validation', (kind) => {
 
   test('commands that make no sense are refused, each with its own completion, and the next is taken', async () => {
     const rig = makeRig(kind)
+    const pipe = rig.driver.openPipe()
     const { id, peer, listener } = await rig.pair()
     const index = rig.lend(new ArrayBuffer(100))
     const [invalid, bad] = [errno('EINVAL'), errno('EBADF')]
@@ -195,6 +225,11 @@ describe.each(kinds)('%s: validation', (kind) => {
       ['receiveInto', listener, index, 0, 0, invalid],
       ['receiveInto', listener, index, 99, 2, invalid],
       ['receiveInto', listener, -1, 0, 1, invalid],
+      ['poll', id, 0, 0, 0, errno('EALREADY')],
+      ['poll', pipe, 0, 0, 0, invalid],
+      ['receive', pipe, 0, 0, 0, invalid],
+      ['send', pipe, index, 0, 1, invalid],
+      ['poll', 0, 0, 0, 0, bad],
       ['accept', id, 0, 0, 0, invalid],
       ['accept', listener, 0, 0, 0, errno('EALREADY')],
       ['receive', 0, 0, 0, 0, bad],
