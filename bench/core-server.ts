@@ -71,15 +71,12 @@ async function proxy(near: Connection): Promise<void> {
   await using far = await connect({ port: head.bytes.readUInt16BE(), host: '127.0.0.1' })
   far.setNoDelay()
   if (head.length > 2) orThrow(await far.send(head.bytes.subarray(2)))
-  await Promise.all([pump(near, far), pump(far, near)])
+  await Promise.all([forward(near, far), forward(far, near)])
 }
 
-async function pump(from: Connection, to: Connection): Promise<void> {
-  for (;;) {
-    using lease = await from.receive()
-    if (lease === null) return to.shutdown()
-    orThrow(await to.send(lease))
-  }
+async function forward(from: Connection, to: Connection): Promise<void> {
+  orThrow(await from.pipeTo(to))
+  await to.shutdown()
 }
 
 /** The load generator sends one request at a time, and each of them in one piece. */

@@ -1,19 +1,16 @@
 /**
- * A TCP proxy on the ownership API: each direction is a loop of receive and send, and what was received is sent on from
- * the memory that the kernel filled. `node dist/examples/proxy.js PORT TO_PORT [TO_HOST]`. Owns both connections.
+ * A TCP proxy on the ownership API: the kernel moves the bytes from socket to socket, and this program never sees them.
+ * `node dist/examples/proxy.js PORT TO_PORT [TO_HOST]`. Owns both connections.
  */
 import { connect, driver, listen, orThrow } from '../src/core/index'
 import type { Connection } from '../src/core/index'
 
 const connectTimeout = 5_000
 
-/** Ends with the peer's FIN, which is passed on. A slow reader slows the sender: nothing more is received until it is sent. */
-async function pump(from: Connection, to: Connection): Promise<void> {
-  for (;;) {
-    using lease = await from.receive()
-    if (lease === null) return to.shutdown()
-    orThrow(await to.send(lease))
-  }
+/** Ends with the peer's FIN, which is passed on. A slow reader slows the sender. */
+async function forward(from: Connection, to: Connection): Promise<void> {
+  orThrow(await from.pipeTo(to))
+  await to.shutdown()
 }
 
 async function carry(accepted: Connection, port: number, host: string): Promise<void> {
@@ -22,7 +19,7 @@ async function carry(accepted: Connection, port: number, host: string): Promise<
   near.setNoDelay()
   far.setNoDelay()
   try {
-    await Promise.all([pump(near, far), pump(far, near)])
+    await Promise.all([forward(near, far), forward(far, near)])
   } catch (error) {
     // One side is broken: the other has to see it.
     await Promise.all([near.reset(), far.reset()])

@@ -17,7 +17,7 @@ export type UringErrorCode =
   | 'ERR_URING_HANDED_OFF'
   /** A second receive() was started while one waits. */
   | 'ERR_URING_RECEIVE_PENDING'
-  /** Something was sent while a sendFile() or a chain is under way. */
+  /** Something was sent while a sendFile(), a chain or a pipeTo() is under way. */
   | 'ERR_URING_SEND_PENDING'
   /** A link was added where it cannot stand, or a chain was used after it was submitted. */
   | 'ERR_URING_CHAIN'
