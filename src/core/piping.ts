@@ -113,6 +113,7 @@ export class Piping implements Borrower {
   /** A request for a send; `onTaken` learns how many bytes of it were taken. */
   #sending(onTaken: (taken: number) => void): SendRequest {
     const request = {
+      mayBeCut: true,
       onSent: (status: number, taken: number): void => {
         this.#request = undefined
         onTaken(taken)

@@ -16,6 +16,8 @@ import type { Idling } from './receive-side'
 export interface SendRequest {
   /** `taken`: how many of the bytes, from the first on, the kernel has taken. All of them when status is 0. */
   onSent(status: number, taken: number): void
+  /** Whoever asked knows what follows the bytes taken: when it is cancelled others may be sent behind it, wherever it was cut. */
+  readonly mayBeCut?: boolean
 }
 
 /** Learns, once, that the FIN is out (0) or could not be sent (-errno). */
@@ -354,8 +356,9 @@ export class SendSide implements Completer {
       }
       send.status = result < 0 ? result : Errno.EPIPE
       // A send of which nothing was taken can be missing; of one that was cut short nothing may follow (W5).
-      const isUntouched = result === Errno.ECANCELED && send.taken === 0
-      if (!isUntouched && this.#failedWith === 0) this.#failedWith = send.status
+      const isWhole = send.taken === 0 || send.request.mayBeCut === true
+      if (!(result === Errno.ECANCELED && isWhole) && this.#failedWith === 0)
+        this.#failedWith = send.status
     }
     const ended = again < sends.length ? this.#requeue(sends, again) : sends
     // Before the requests are told: one may throw, and what waits must go on.
