@@ -625,7 +625,9 @@ int32_t Driver::FillPipe(int32_t pipe, int32_t id, int32_t length) {
   Endpoint* from = FindOpen(id);
   if (into == nullptr || from == nullptr) return -EBADF;
   if (length <= 0 || from->family < 0) return -EINVAL;
-  const ssize_t moved = Splice(from->fd, into->write_end, from->fd, static_cast<size_t>(length));
+  const auto bytes = static_cast<size_t>(length);
+  ssize_t moved = Splice(from->fd, into->write_end, from->fd, bytes);
+  if (moved == -EAGAIN || moved == 0) moved = SpliceByHand(from->fd, into->write_end, bytes);
   // Only after EAGAIN is an edge certain to follow.
   if (moved == -EAGAIN) from->readable = false;
   if (moved > 0) counters_.bytes_received += static_cast<uint64_t>(moved);

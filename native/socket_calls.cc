@@ -9,6 +9,7 @@
 #include <unistd.h>
 #include <uv.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
@@ -236,6 +237,18 @@ ssize_t Splice(int from, int to, int socket, size_t length) {
     moved = splice(from, nullptr, to, nullptr, length, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
   } while (moved == -1 && errno == EINTR);
   return moved == -1 ? -errno : moved;
+}
+
+ssize_t SpliceByHand(int socket, int pipe, size_t length) {
+  // No more than a pipe takes as a whole (PIPE_BUF).
+  uint8_t bytes[4096];
+  ssize_t received;
+  do {
+    received = recv(socket, bytes, std::min(length, sizeof(bytes)), MSG_DONTWAIT);
+  } while (received == -1 && errno == EINTR);
+  if (received <= 0) return received == 0 ? 0 : -errno;
+  URING_CHECK(write(pipe, bytes, static_cast<size_t>(received)) == received);
+  return received;
 }
 
 int ConnectSocket(int fd, const Address& address) {

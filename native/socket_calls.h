@@ -59,6 +59,9 @@ ssize_t SendIoVecs(int fd, IoVecs pieces);
 // splice(2) between a socket and a pipe that does not wait. Never waits for `socket` either. Bytes
 // or -errno.
 ssize_t Splice(int from, int to, int socket, size_t length);
+// The same with bytes that splice(2) does not see. It stops at an urgent byte, and says that
+// nothing is there, or after a FIN that this is the end.
+ssize_t SpliceByHand(int socket, int pipe, size_t length);
 
 // Never waits: 0, -EINPROGRESS (TCP: the socket becomes writable when it is decided) or -errno.
 int ConnectSocket(int fd, const Address& address);
