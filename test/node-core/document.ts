@@ -16,8 +16,9 @@ const INTRODUCTION = `# Compatibility
 
 Node.js's own tests, each in a process of its own with \`uring-net/register\` loaded into it and into every process and
 thread that it starts, on each driver. Counted are the tests that pass on the same binary without the package ("plain
-Node"), and how many of these pass with it. The tests of the first rows are about sockets and what Node builds on them;
-those of the second about what they are handed to: cluster workers, child processes, worker threads, async context.
+Node"), and how many of these pass with it. The tests of the first rows are about sockets, name lookups and what Node
+builds on them; those of the others about what sockets are handed to: cluster workers, child processes, worker threads,
+async context.
 
 To repeat it, with a folder that holds the \`test/\` of Node.js: \`npm run test:node-core -- --suite DIR\`. See
 [test/node-core](../test/node-core/README.md).

@@ -150,7 +150,7 @@ function checkRun({ options, binary, circumstances }: Plan, driver: Driver): voi
   }
   for (const note of notes) say(`note: ${note}`)
   if (options.preload === undefined) checkDriver(binary.file, preloadOf(options), INDEX, driver)
-  else say(`note: nothing shows that ${options.preload} puts node:net on ${driver}`)
+  else say(`note: nothing shows that ${options.preload} puts node:net and node:dgram on ${driver}`)
 }
 
 function preloadOf({ preload, via }: Options): Preload {

@@ -34,10 +34,10 @@ export const USAGE = `npm run test:node-core -- --suite DIR [options]
   --node WHICH      the Node under test: a version (24) or a path (the one that runs this)
   --driver D        ${DRIVERS.join(', ')}, both, or none: plain Node (both)
   --area a,b        of ${AREAS.join(', ')};
-                    core: the first five, around: the others, all (all)
+                    core: the first seven, around: the others, all (all)
   --filter REGEX    only tests whose parallel/test-x.js it matches; without --area it may be any test of the suite
   --jobs N          tests at the same time (1)
-  --timeout S       for each test (30)
+  --timeout S       for each test (60)
   --retries N       attempts more, each on its own, for a test that fails and should not (2)
   --record          keep the outcome: with --driver none as the baseline of that version of Node, otherwise as a
                     result, from which docs/compatibility.md is written. All areas only
@@ -96,7 +96,7 @@ function parse(args: readonly string[]) {
         area: { type: 'string' },
         filter: { type: 'string' },
         jobs: { type: 'string', default: '1' },
-        timeout: { type: 'string', default: '30' },
+        timeout: { type: 'string', default: '60' },
         retries: { type: 'string', default: '2' },
         out: { type: 'string' },
         preload: { type: 'string' },

@@ -6,7 +6,14 @@ import { AREAS, CORE_AREAS, areaOf, directives, parseAreas, select } from './sel
 
 const names = [
   'parallel/test-child-process-exec.js',
+  'parallel/test-child-process-fork-dgram.js',
   'parallel/test-child-process-fork-net-server.js',
+  'parallel/test-cluster-dgram-reuse.js',
+  'parallel/test-dgram-bind.js',
+  'parallel/test-diagnostics-channel-process.js',
+  'parallel/test-diagnostics-channel-udp.js',
+  'parallel/test-dns-lookup.js',
+  'parallel/test-dns.js',
   'parallel/test-http-agent.js',
   'parallel/test-http2-async-local-storage.js',
   'parallel/test-net-end.mjs',
@@ -21,6 +28,13 @@ describe('areas', () => {
     expect(names.map(areaOf)).toEqual([
       undefined,
       'child-process',
+      'child-process',
+      'cluster',
+      'dgram',
+      undefined,
+      'diagnostics-channel',
+      'dns',
+      'dns',
       'http',
       'http2',
       'net',

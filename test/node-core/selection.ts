@@ -6,8 +6,8 @@ import { createHash } from 'node:crypto'
 import { existsSync, readFileSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** What Node builds on sockets. */
-export const CORE_AREAS = ['net', 'http', 'http2', 'https', 'tls'] as const
+/** Sockets, the names that they look up, and what Node builds on them. */
+export const CORE_AREAS = ['net', 'dgram', 'dns', 'http', 'http2', 'https', 'tls'] as const
 
 /** What surrounds them: processes, threads and contexts that a socket is handed to or seen from. */
 export const AROUND_AREAS = [
@@ -24,8 +24,8 @@ export type Area = (typeof AREAS)[number]
 
 /** Where only some of the tests with that beginning are about sockets. */
 const NARROWER: Partial<Record<Area, RegExp>> = {
-  'child-process': /^test-child-process-.*net/,
-  'diagnostics-channel': /^test-diagnostics-channel-net/,
+  'child-process': /^test-child-process-.*(net|dgram)/,
+  'diagnostics-channel': /^test-diagnostics-channel-(net|udp)/,
 }
 
 /** `sequential/` holds what does not bear company: it is run after `parallel/`, one test at a time. */
@@ -34,7 +34,8 @@ export const FOLDERS = ['parallel', 'sequential'] as const
 /** The area of a test, or undefined for a test that is in none. */
 export function areaOf(name: string): Area | undefined {
   const file = name.slice(name.indexOf('/') + 1)
-  return AREAS.find((area) => (NARROWER[area] ?? new RegExp(`^test-${area}-`)).test(file))
+  // `test-dns.js` is of dns as much as `test-dns-lookup.js` is.
+  return AREAS.find((area) => (NARROWER[area] ?? new RegExp(`^test-${area}[-.]`)).test(file))
 }
 
 export class SelectionError extends Error {}

@@ -61,30 +61,40 @@ describe('binary', () => {
 describe('hook', () => {
   const preload = { file: write('hook.js', ''), via: 'require' } as const
 
-  function index(name: string, opened: number): string {
-    const driver = `{ name: '${name}', reason: 'so', stats: () => ({ opened: ${opened} }) }`
-    return write(`index-${name}-${opened}.js`, `exports.driver = ${driver}`)
+  /** `streams` is what a server of node:net opens on the driver, `datagrams` what a socket of node:dgram does after it. */
+  function index(name: string, streams: number, datagrams: number): string {
+    const stats = `({ opened: ${streams} + ${datagrams} * asked++ })`
+    const driver = `{ name: '${name}', reason: 'so', stats: () => ${stats} }`
+    const source = `let asked = 0\nexports.driver = ${driver}`
+    return write(`index-${name}-${streams}-${datagrams}.js`, source)
   }
 
-  test('is believed when a server of node:net receives by the driver', () => {
-    expect(() => checkDriver(process.execPath, preload, index('uring', 1), 'uring')).not.toThrow()
+  test('is believed when a server of node:net and a socket of node:dgram receive by the driver', () => {
+    const file = index('uring', 1, 1)
+    expect(() => checkDriver(process.execPath, preload, file, 'uring')).not.toThrow()
   })
 
   test('that leaves node:net as it is is refused: every test would pass', () => {
-    expect(() => checkDriver(process.execPath, preload, index('uring', 0), 'uring')).toThrow(
+    expect(() => checkDriver(process.execPath, preload, index('uring', 0, 0), 'uring')).toThrow(
       'a server of node:net is not carried by the driver',
     )
   })
 
+  test('that leaves node:dgram as it is is refused for the same reason', () => {
+    expect(() => checkDriver(process.execPath, preload, index('uring', 1, 0), 'uring')).toThrow(
+      'a socket of node:dgram is not carried by the driver',
+    )
+  })
+
   test('that fell back to another driver is refused', () => {
-    expect(() => checkDriver(process.execPath, preload, index('node', 0), 'epoll')).toThrow(
+    expect(() => checkDriver(process.execPath, preload, index('node', 0, 0), 'epoll')).toThrow(
       'the driver is node, not epoll: so',
     )
   })
 
   test('that fails is refused with what it said', () => {
     const failing = { ...preload, file: write('bad.js', "throw new Error('no ring')") }
-    expect(() => checkDriver(process.execPath, failing, index('uring', 1), 'uring')).toThrow(
+    expect(() => checkDriver(process.execPath, failing, index('uring', 1, 1), 'uring')).toThrow(
       'no ring',
     )
   })

@@ -1,6 +1,6 @@
 /**
  * What is under test, found out before anything is run: the binary, the suite, and whether the preload really puts
- * node:net on the driver. It refuses what would give figures of something else.
+ * node:net and node:dgram on the driver. It refuses what would give figures of something else.
  */
 import { spawnSync } from 'node:child_process'
 import { existsSync, readFileSync, realpathSync } from 'node:fs'
@@ -82,14 +82,24 @@ function suiteVersion(folder: string): string {
 /** Without this, a hook that falls back to node:net would pass every test. */
 export function checkDriver(node: string, preload: Preload, index: string, driver: Driver): void {
   const script = `
+    const dgram = require('node:dgram')
     const net = require('node:net')
     const { driver } = require(${JSON.stringify(index)})
+    const opened = () => driver.stats().opened ?? 0
     const server = net.createServer((socket) => {
       socket.on('data', () => {
-        const { opened } = driver.stats()
-        process.stdout.write(JSON.stringify([driver.name, driver.reason, opened ?? 0]))
+        const streams = opened()
         socket.destroy()
         server.close()
+        const receiver = dgram.createSocket('udp4')
+        receiver.on('message', () => {
+          const datagrams = opened() - streams
+          process.stdout.write(JSON.stringify([driver.name, driver.reason, streams, datagrams]))
+          receiver.close()
+        })
+        receiver.bind(0, '127.0.0.1', () => {
+          receiver.send('x', receiver.address().port, '127.0.0.1')
+        })
       })
     })
     server.listen(0, '127.0.0.1', () => {
@@ -98,9 +108,11 @@ export function checkDriver(node: string, preload: Preload, index: string, drive
     })`
   const env = environment(process.env, { driver, preload })
   const output = run(node, [...preloadArguments(preload), '-e', script], env)
-  const [name, reason, opened] = JSON.parse(output) as [string, string, number]
+  type Answer = [name: string, reason: string, streams: number, datagrams: number]
+  const [name, reason, streams, datagrams] = JSON.parse(output) as Answer
   if (name !== driver) throw new SubjectError(`the driver is ${name}, not ${driver}: ${reason}`)
-  if (opened < 1) throw new SubjectError('a server of node:net is not carried by the driver')
+  if (streams < 1) throw new SubjectError('a server of node:net is not carried by the driver')
+  if (datagrams < 1) throw new SubjectError('a socket of node:dgram is not carried by the driver')
 }
 
 function run(file: string, args: string[], env: NodeJS.ProcessEnv): string {
