@@ -641,7 +641,9 @@ int32_t Driver::DrainPipe(int32_t pipe, int32_t id, int32_t length) {
   if (length <= 0 || to->family < 0) return -EINVAL;
   const ssize_t moved = Splice(from->fd, to->fd, to->fd, static_cast<size_t>(length));
   if (moved == -EAGAIN) to->writable = false;
-  if (moved == -ECONNRESET) to->reset_taken = true;
+  // A splice is several sends. A reset between two of them ends it short, and nothing tells of it.
+  const bool is_cut = moved > 0 && moved < length && IsTcpClosed(to->fd);
+  if (moved == -ECONNRESET || is_cut) to->reset_taken = true;
   if (moved > 0) counters_.bytes_sent += static_cast<uint64_t>(moved);
   return static_cast<int32_t>(moved);
 }

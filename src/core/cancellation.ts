@@ -25,7 +25,7 @@ export function requireValid({ signal, timeout }: Cancellable): void {
   }
   if (
     signal !== undefined &&
-    !(typeof signal === 'object' && signal !== null && 'aborted' in signal)
+    !(typeof signal === 'object' && signal !== null && 'addEventListener' in signal)
   ) {
     throw invalidArgument('signal', 'an AbortSignal', signal)
   }

@@ -199,8 +199,9 @@ export class Connection {
     this.#requireOpen()
     if (!Connection.#isConnection(to)) throw invalidArgument('to', 'a Connection', to)
     requireValid(options)
-    const { length = Infinity, onProgress = () => {} } = options
-    if (length !== Infinity && !(Number.isSafeInteger(length) && length >= 1)) {
+    const { length } = options
+    const onProgress = options.onProgress ?? ((): void => {})
+    if (length !== undefined && !(Number.isSafeInteger(length) && length >= 1)) {
       throw outOfRange(`length is a number of bytes from 1 on. Received ${String(length)}`)
     }
     this.#requireNoReceiver()
@@ -210,13 +211,19 @@ export class Connection {
         new Promise((resolve, reject) => {
           let unwatch = (): void => {}
           let deadline: SystemError | undefined
-          const piping = this.#receiving.pipe(to.channel, length, onProgress, this, (end) => {
-            unwatch()
-            const { status, syscall, sent: result } = end
-            if (status === 0) return resolve({ ok: true, result, buffer: to })
-            const error = deadline ?? systemError(status, syscall)
-            resolve({ ok: false, error, result, buffer: to })
-          })
+          const piping = this.#receiving.pipe(
+            to.channel,
+            length ?? Infinity,
+            onProgress,
+            this,
+            (end) => {
+              unwatch()
+              const { status, syscall, sent: result } = end
+              if (status === 0) return resolve({ ok: true, result, buffer: to })
+              const error = deadline ?? systemError(status, syscall)
+              resolve({ ok: false, error, result, buffer: to })
+            },
+          )
           if (typeof piping === 'number') return reject(systemError(piping, 'pipe'))
           unwatch = watch(options, 'write', (reason) => {
             const isDeadline = (reason as SystemError).errno === Errno.ETIMEDOUT

@@ -135,21 +135,24 @@ export class Piping implements Borrower {
     if (isWaiting || this.#isOver) return
     const sent = this.#sent
     const isDone = this.#status !== 0 || this.#move()
+    const status = this.#status
     try {
       if (this.#sent > sent) this.#onProgress(this.#sent)
     } finally {
-      if (isDone) this.#finish()
+      // Whatever was asked for meanwhile.
+      if (isDone) this.#finish(status)
     }
   }
 
   /** Moves what can be moved now. True: nothing more is to be moved. */
   #move(): boolean {
+    if (this.#left === 0 && this.#inPipe === 0) return true
     const held = this.#before![0]
     if (typeof held === 'number') {
       this.#before!.shift()
       return this.#sourceEnded(held)
     }
-    if (held !== undefined) return this.#left === 0 || this.#sendHeld(held)
+    if (held !== undefined) return this.#sendHeld(held)
     const { native } = this.#driver
     for (let part = 0; part < partsAtOnce; part++) {
       if (this.#inPipe === 0) {
@@ -211,14 +214,14 @@ export class Piping implements Borrower {
     return false
   }
 
-  #finish(): void {
+  #finish(status: number): void {
     this.#isOver = true
     this.#giveBack()
     this.#driver.discard(this.#pipe)
     this.#from.endReceiveLoan(this.#end)
     this.#to.endSendLoan()
     this.#driver.release()
-    this.#onEnd({ status: this.#status, syscall: this.#syscall, sent: this.#sent })
+    this.#onEnd({ status, syscall: this.#syscall, sent: this.#sent })
   }
 
   /** What the destination has not taken is the next reader's (R1). */

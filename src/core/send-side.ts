@@ -348,7 +348,9 @@ export class SendSide implements Completer {
       send.taken += part
       // An empty one fails with what failed before it.
       const isEmptyAfterFailure = send.length === 0 && this.#failedWith !== 0
-      if (send.taken === send.length && !isEmptyAfterFailure) continue
+      // It would wait again for those before it, which go on.
+      const isEmptyCancelled = send.length === 0 && send.isCancelled && again < sends.length
+      if (send.taken === send.length && !isEmptyAfterFailure && !isEmptyCancelled) continue
       // Another one in this operation was cancelled: this one goes on, and those behind it.
       if (result === Errno.ECANCELED && !send.isCancelled && !this.#isClosed) {
         again = Math.min(again, i)
