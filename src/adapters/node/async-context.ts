@@ -19,15 +19,27 @@ interface Names {
 
 let names: Names
 
+/**
+ * Whether AsyncLocalStorage stands on async_hooks (Node 20 and 22). Its first use would turn promise hooks on, and off again in a
+ * later microtask, which runs code of Node's behind whatever the program has replaced by then.
+ */
+const isBuiltOnHooks = '_enable' in AsyncLocalStorage.prototype
+
+/** A resource that has the frame of a store. */
+function sampleInContext(): AsyncResource {
+  const storage = new AsyncLocalStorage<number>()
+  const sample = storage.run(1, () => new AsyncResource('uring-net'))
+  storage.disable()
+  return sample
+}
+
 /** To be called before the first HandleContext is made. Throws when this Node lacks something. */
 export function findContextNames(TCP: HandleClass): void {
   const handle = new TCP(connection)
   handle.asyncReset({})
   // It stays, with no descriptor and no reference: async_hooks of the program would be told of its end.
   handle.unref()
-  const storage = new AsyncLocalStorage<number>()
-  const sample = storage.run(1, () => new AsyncResource('uring-net'))
-  storage.disable()
+  const sample = isBuiltOnHooks ? new AsyncResource('uring-net') : sampleInContext()
   const frame = Object.getOwnPropertySymbols(sample).find((s) => s.description === 'context_frame')
   let currentFrame = (): unknown => undefined
   if (frame !== undefined) {
