@@ -290,8 +290,9 @@ exports.rows = {
 
   'options set before a happy eyeballs connection are set on the one that wins': async (t) => {
     const server = t.server((socket) => socket.resume())
-    const port = await t.listenAlone(server, { host: '127.0.0.2' }, [loopback])
-    const lookup = lookupOf([v4(), v4('127.0.0.2')])
+    // Not 127.0.0.1: a server of another test may get the same port there meanwhile.
+    const port = await t.listenAlone(server, { host: '127.0.0.2' }, ['127.0.0.3'])
+    const lookup = lookupOf([v4('127.0.0.3'), v4('127.0.0.2')])
     const socket = t.track(new t.net.Socket())
     socket.setNoDelay(true).setKeepAlive(true, 7000).setTimeout(9000)
     socket.connect({ port, host: 'h', lookup, autoSelectFamily: true })
