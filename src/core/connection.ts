@@ -13,13 +13,14 @@ import type { Driver } from './driver'
 import { Errno, UringError, invalidArgument, outOfRange, systemError } from './errors'
 import type { SystemError } from './errors'
 import { FileSending } from './file-sending'
+import type { OnTransferEnd } from './file-sending'
 import { Lease } from './lease'
 import { LeaseIterator } from './lease-iterator'
 import { Receiving } from './receiving'
 import type { Receiver } from './receiving'
 import { withResolvers } from './resolvers'
 import { openSource } from './send-file'
-import type { FileSource, OpenedFile, SendFileOptions } from './send-file'
+import type { FileSource, SendFileOptions } from './send-file'
 import { Sending, partsOf, waitingSendsMax } from './sending'
 import type { Sendable } from './sending'
 
@@ -155,35 +156,12 @@ export class Connection {
     return this.#exclusively('a sendFile()', async () => {
       const file = await openSource(source, options)
       try {
-        return await this.#sendOpened(source, file, options)
+        return await transfer(source, options, 'sendfile', (onEnd) =>
+          FileSending.start(this.channel, file, options.onProgress ?? ignored, onEnd),
+        )
       } finally {
         await file.close()
       }
-    })
-  }
-
-  #sendOpened<Source>(
-    buffer: Source,
-    file: OpenedFile,
-    options: SendFileOptions,
-  ): Promise<Completion<Source>> {
-    return new Promise((resolve, reject) => {
-      let unwatch = (): void => {}
-      let deadline: SystemError | undefined
-      const onEnd = (status: number, result: number): void => {
-        unwatch()
-        if (status === 0) return resolve({ ok: true, result, buffer })
-        const error = deadline ?? systemError(status, 'write')
-        resolve({ ok: false, error, result, buffer })
-      }
-      const onProgress = options.onProgress ?? ((): void => {})
-      const sending = FileSending.start(this.channel, file, onProgress, onEnd)
-      if (typeof sending === 'number') return reject(systemError(sending, 'sendfile'))
-      unwatch = watch(options, 'write', (reason) => {
-        const isDeadline = (reason as SystemError).errno === Errno.ETIMEDOUT
-        if (isDeadline) deadline = reason as SystemError
-        sending.cancel(isDeadline ? Errno.ETIMEDOUT : Errno.ECANCELED)
-      })
     })
   }
 
@@ -200,37 +178,15 @@ export class Connection {
     if (!Connection.#isConnection(to)) throw invalidArgument('to', 'a Connection', to)
     requireValid(options)
     const { length } = options
-    const onProgress = options.onProgress ?? ((): void => {})
     if (length !== undefined && !(Number.isSafeInteger(length) && length >= 1)) {
       throw outOfRange(`length is a number of bytes from 1 on. Received ${String(length)}`)
     }
     this.#requireNoReceiver()
-    return to.#exclusively(
-      'a pipeTo()',
-      () =>
-        new Promise((resolve, reject) => {
-          let unwatch = (): void => {}
-          let deadline: SystemError | undefined
-          const piping = this.#receiving.pipe(
-            to.channel,
-            length ?? Infinity,
-            onProgress,
-            this,
-            (end) => {
-              unwatch()
-              const { status, syscall, sent: result } = end
-              if (status === 0) return resolve({ ok: true, result, buffer: to })
-              const error = deadline ?? systemError(status, syscall)
-              resolve({ ok: false, error, result, buffer: to })
-            },
-          )
-          if (typeof piping === 'number') return reject(systemError(piping, 'pipe'))
-          unwatch = watch(options, 'write', (reason) => {
-            const isDeadline = (reason as SystemError).errno === Errno.ETIMEDOUT
-            if (isDeadline) deadline = reason as SystemError
-            piping.cancel(isDeadline ? Errno.ETIMEDOUT : Errno.ECANCELED)
-          })
-        }),
+    return to.#exclusively('a pipeTo()', () =>
+      transfer(to, options, 'pipe', (onEnd) => {
+        const onProgress = options.onProgress ?? ignored
+        return this.#receiving.pipe(to.channel, length ?? Infinity, onProgress, this, onEnd)
+      }),
     )
   }
 
@@ -375,6 +331,38 @@ export class Connection {
       throw new UringError('ERR_URING_HANDED_OFF', 'the connection was handed off to an adapter')
     if (this.#closing !== null) throw new UringError('ERR_URING_CLOSED', 'the connection is closed')
   }
+}
+
+function ignored(): void {}
+
+/**
+ * The completion of what sends on its own until it ends, or is cancelled. `start` answers -errno of `syscall` when it cannot begin, and
+ * the promise rejects.
+ */
+function transfer<Lent>(
+  buffer: Lent,
+  options: Cancellable,
+  syscall: string,
+  start: (onEnd: OnTransferEnd) => { cancel(status: number): void } | number,
+): Promise<Completion<Lent>> {
+  const { promise, resolve, reject } = withResolvers<Completion<Lent>>()
+  let unwatch = ignored
+  let deadline: SystemError | undefined
+  const transferring = start((status, result, failedIn) => {
+    unwatch()
+    if (status === 0) return resolve({ ok: true, result, buffer })
+    resolve({ ok: false, error: deadline ?? systemError(status, failedIn), result, buffer })
+  })
+  if (typeof transferring === 'number') {
+    reject(systemError(transferring, syscall))
+  } else {
+    unwatch = watch(options, 'write', (reason) => {
+      const isDeadline = (reason as SystemError).errno === Errno.ETIMEDOUT
+      if (isDeadline) deadline = reason as SystemError
+      transferring.cancel(isDeadline ? Errno.ETIMEDOUT : Errno.ECANCELED)
+    })
+  }
+  return promise
 }
 
 function requireRoom(into: unknown, minimum: number): void {

@@ -17,8 +17,8 @@ export interface FileRange {
   readonly length: number
 }
 
-/** Learns, once, how it has ended: all bytes sent (0), or -errno with how many were. */
-export type OnFileSent = (status: number, sent: number) => void
+/** Learns, once, how it has ended: all bytes sent (0), or -errno of a system call, with how many were. */
+export type OnTransferEnd = (status: number, sent: number, syscall: 'read' | 'write') => void
 
 interface Part {
   readonly block: Block
@@ -28,7 +28,7 @@ interface Part {
 export class FileSending {
   readonly #channel: Channel
   readonly #driver: Driver
-  readonly #onEnd: OnFileSent
+  readonly #onEnd: OnTransferEnd
   readonly #onProgress: (sent: number) => void
   readonly #file: number
   /** Where the next read begins, and the bytes that are still to be read. */
@@ -47,7 +47,7 @@ export class FileSending {
     file: number,
     range: FileRange,
     onProgress: (sent: number) => void,
-    onEnd: OnFileSent,
+    onEnd: OnTransferEnd,
   ) {
     this.#channel = channel
     this.#driver = channel.driver
@@ -63,7 +63,7 @@ export class FileSending {
     channel: Channel,
     range: FileRange,
     onProgress: (sent: number) => void,
-    onEnd: OnFileSent,
+    onEnd: OnTransferEnd,
   ): FileSending | number {
     const file = channel.driver.native.openFile(range.fd)
     if (file < 0) return file
@@ -139,6 +139,6 @@ export class FileSending {
     this.#next = undefined
     this.#driver.discard(this.#file)
     this.#driver.release()
-    this.#onEnd(this.#status, this.#sent)
+    this.#onEnd(this.#status, this.#sent, 'write')
   }
 }

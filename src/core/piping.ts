@@ -7,6 +7,7 @@ import { Op } from './binding'
 import type { Channel, SendRequest } from './channel'
 import type { Driver } from './driver'
 import { Errno, invariant } from './errors'
+import type { OnTransferEnd } from './file-sending'
 import type { Borrower, Held } from './receive-side'
 
 /** Of one splice. */
@@ -15,21 +16,13 @@ const partBytes = 262144
 /** So many in a row before others have their turn. */
 const partsAtOnce = 4
 
-export interface PipingEnd {
-  /** 0 at the end of the stream, or when all that was asked for was sent; else -errno. */
-  readonly status: number
-  readonly syscall: 'read' | 'write'
-  /** Bytes that the kernel has taken for the destination. */
-  readonly sent: number
-}
-
 export class Piping implements Borrower {
   readonly #from: Channel
   readonly #to: Channel
   readonly #driver: Driver
   readonly #pipe: number
   readonly #onProgress: (sent: number) => void
-  readonly #onEnd: (end: PipingEnd) => void
+  readonly #onEnd: OnTransferEnd
   /** Bytes that are still to be taken from the source. */
   #left: number
   /** What was received before, and is sent first; undefined before the source was lent. */
@@ -53,7 +46,7 @@ export class Piping implements Borrower {
     pipe: number,
     length: number,
     onProgress: (sent: number) => void,
-    onEnd: (end: PipingEnd) => void,
+    onEnd: OnTransferEnd,
   ) {
     this.#from = from
     this.#to = to
@@ -70,7 +63,7 @@ export class Piping implements Borrower {
     to: Channel,
     length: number,
     onProgress: (sent: number) => void,
-    onEnd: (end: PipingEnd) => void,
+    onEnd: OnTransferEnd,
   ): Piping | number {
     const { driver } = from
     const pipe = driver.native.openPipe()
@@ -221,7 +214,7 @@ export class Piping implements Borrower {
     this.#from.endReceiveLoan(this.#end)
     this.#to.endSendLoan()
     this.#driver.release()
-    this.#onEnd({ status, syscall: this.#syscall, sent: this.#sent })
+    this.#onEnd(status, this.#sent, this.#syscall)
   }
 
   /** What the destination has not taken is the next reader's (R1). */

@@ -10,9 +10,9 @@ import { Channel } from './channel'
 import type { ChannelHandler } from './channel'
 import type { Driver } from './driver'
 import { Errno, systemError } from './errors'
+import type { OnTransferEnd } from './file-sending'
 import { Lease } from './lease'
 import { Piping } from './piping'
-import type { PipingEnd } from './piping'
 
 /** Leases of one connection that may exist at one time, taken or not. */
 export const leasesMax = 16
@@ -122,15 +122,15 @@ export class Receiving implements ChannelHandler, BlockSource {
     length: number,
     onProgress: (sent: number) => void,
     connection: object,
-    onEnd: (end: PipingEnd) => void,
+    onEnd: OnTransferEnd,
   ): Piping | number {
     const { channel } = this
     this.surrender()
     this.#end = none
     channel.readStop()
-    const piping = Piping.start(channel, to, length, onProgress, (end) => {
+    const piping = Piping.start(channel, to, length, onProgress, (...end) => {
       this.#receivingFor = null
-      onEnd(end)
+      onEnd(...end)
     })
     if (typeof piping === 'object') this.#receivingFor = connection
     return piping

@@ -12,7 +12,8 @@ import { digest, pattern, readAll as readOn } from '../e2e/wire'
 import { drivers, expectWorks, loadCore, makePair, read, socketPath, start, until } from './real'
 import type { Child, Core } from './real'
 
-type Over = 'TCP' | 'Unix'
+const kinds = ['TCP', 'Unix'] as const
+type Over = (typeof kinds)[number]
 
 /** One end of the core, and the socket that it talks to. */
 interface Side {
@@ -219,35 +220,29 @@ describe.each(drivers)('%s', (name) => {
     expect([digest(atServer), digest(atClient)]).toEqual([digest(whole), digest(other)])
   })
 
-  test.each(['TCP', 'Unix'] as const)(
-    'a connection that pipes to itself is an echo: %s',
-    async (over) => {
-      const { inner, outer } = await makeSide(over)
-      const piping = inner.pipeTo(inner)
-      const reading = readAll(outer)
-      await expect(inner.receive()).rejects.toEqual(coded('ERR_URING_RECEIVE_PENDING'))
-      await expect(inner.send(Buffer.from('x'))).rejects.toEqual(coded('ERR_URING_SEND_PENDING'))
-      outer.end(whole)
-      expect(await piping).toEqual(ended(inner, whole.length))
-      await inner.shutdown()
-      expect(digest(await reading)).toBe(digest(whole))
-    },
-  )
+  test.each(kinds)('a connection that pipes to itself is an echo: %s', async (over) => {
+    const { inner, outer } = await makeSide(over)
+    const piping = inner.pipeTo(inner)
+    const reading = readAll(outer)
+    await expect(inner.receive()).rejects.toEqual(coded('ERR_URING_RECEIVE_PENDING'))
+    await expect(inner.send(Buffer.from('x'))).rejects.toEqual(coded('ERR_URING_SEND_PENDING'))
+    outer.end(whole)
+    expect(await piping).toEqual(ended(inner, whole.length))
+    await inner.shutdown()
+    expect(digest(await reading)).toBe(digest(whole))
+  })
 
-  test.each(['TCP', 'Unix'] as const)(
-    'a thousand bytes, one at a time, come in order: %s',
-    async (over) => {
-      const { client, source, destination, server } = await makeProxy(over)
-      const piping = source.pipeTo(destination)
-      const bytes = pattern(1000)
-      for (const byte of bytes) {
-        await write(client, Buffer.of(byte))
-        expect(await take(server, 1)).toEqual(Buffer.of(byte))
-      }
-      client.end()
-      expect(await piping).toEqual(ended(destination, 1000))
-    },
-  )
+  test.each(kinds)('a thousand bytes, one at a time, come in order: %s', async (over) => {
+    const { client, source, destination, server } = await makeProxy(over)
+    const piping = source.pipeTo(destination)
+    const bytes = pattern(1000)
+    for (const byte of bytes) {
+      await write(client, Buffer.of(byte))
+      expect(await take(server, 1)).toEqual(Buffer.of(byte))
+    }
+    client.end()
+    expect(await piping).toEqual(ended(destination, 1000))
+  })
 
   test('eight at once carry what is theirs', async () => {
     const size = 4 << 20
@@ -540,7 +535,7 @@ describe.each(drivers)('%s', (name) => {
 
   // --- cancelled ----------------------------------------------------------------------------------
 
-  test.each(['TCP', 'Unix'] as const)(
+  test.each(kinds)(
     'cancelled while the server does not read, what is not sent is received: from %s',
     async (from) => {
       const abort = new AbortController()
@@ -553,16 +548,13 @@ describe.each(drivers)('%s', (name) => {
     },
   )
 
-  test.each(['TCP', 'Unix'] as const)(
-    'at its deadline what is not sent is received: from %s',
-    async (from) => {
-      const blocked = await makeBlocked(from, { timeout: 200 })
-      const end = await blocked.piping
-      expect(end).toEqual(failed(blocked.destination, 'ETIMEDOUT'))
-      expect(end.result).toBeGreaterThan(0)
-      await expectWhole(blocked, blocked.bytes, end.result)
-    },
-  )
+  test.each(kinds)('at its deadline what is not sent is received: from %s', async (from) => {
+    const blocked = await makeBlocked(from, { timeout: 200 })
+    const end = await blocked.piping
+    expect(end).toEqual(failed(blocked.destination, 'ETIMEDOUT'))
+    expect(end.result).toBeGreaterThan(0)
+    await expectWhole(blocked, blocked.bytes, end.result)
+  })
 
   test('the end of the stream comes behind what a cancelled pipe has left', async () => {
     const { client, source, destination, server } = await makeProxy()
@@ -670,7 +662,7 @@ describe.each(drivers)('%s', (name) => {
     }) as unknown,
   })
 
-  test.each(['TCP', 'Unix'] as const)(
+  test.each(kinds)(
     'a server that is gone ends it, and the bytes that it did not take are received: %s',
     async (over) => {
       const { client, source, destination, server } = await makeProxy('TCP', over)
