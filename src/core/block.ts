@@ -26,15 +26,21 @@ export interface BlockSource {
   reclaim(block: Block): void
 }
 
+/** A block that a lease has; neither while there is none. */
+export interface Lent {
+  block: Block | undefined
+  source: BlockSource | undefined
+}
+
 export class Block {
   readonly index: number
   readonly size: number
   /** Where the bytes of its lease begin: a received datagram has a header before them. */
   start = 0
-  /** Whose leases it is used for. */
-  source: BlockSource | undefined
   /** See lease.ts: the object whose collection says that a lease was dropped. The lease has it while there is one. */
   guard: object | undefined
+  /** See lease.ts: what is to be done then. */
+  lent: Lent | undefined
   readonly #native: NativeDriver
   #memory: ArrayBuffer
   #bytes: Buffer

@@ -8,7 +8,7 @@
  * came from when it is collected; who still has a view of it keeps that memory, and it is never lent again.
  */
 import type { NativeDriver } from './binding'
-import type { Block, BlockSource } from './block'
+import type { Block, BlockSource, Lent } from './block'
 import { copyOf } from './copy'
 import { UringError, invalidArgument, outOfRange } from './errors'
 
@@ -17,20 +17,37 @@ export type LeaseState = 'owned' | 'inFlight' | 'released'
 
 /**
  * A block's guard belongs to the lease while there is one, and to nobody else: when it is collected, so was the lease. It is
- * registered once for all leases of its block, because registering each lease would cost more than receiving it.
+ * registered once for all leases of its block, because registering each lease would cost more than receiving it. What is
+ * registered with it names the block and where that goes only while there is a lease: the registry would keep both alive for good,
+ * and so the guard, which is the block's then.
  */
-const abandoned = new FinalizationRegistry<Block>((block) => {
+const abandoned = new FinalizationRegistry<Lent>((lent) => {
+  const { block, source } = lent
+  // The block is gone as well.
+  if (block === undefined) return
+  returned(lent)
   block.renew()
-  block.source!.reclaim(block)
+  source!.reclaim(block)
 })
 
-function guardOf(block: Block): object {
-  const { guard } = block
+function returned(lent: Lent): void {
+  lent.block = undefined
+  lent.source = undefined
+}
+
+function guardOf(block: Block, source: BlockSource): object {
+  const guard = block.guard ?? makeGuard(block)
   block.guard = undefined
-  if (guard !== undefined) return guard
-  const made = {}
-  abandoned.register(made, block)
-  return made
+  block.lent!.block = block
+  block.lent!.source = source
+  return guard
+}
+
+function makeGuard(block: Block): object {
+  const guard = {}
+  block.lent = { block: undefined, source: undefined }
+  abandoned.register(guard, block.lent)
+  return guard
 }
 
 /**
@@ -47,9 +64,8 @@ export class Lease {
 
   /** @internal Leases come from a Pool or from Connection.receive(). */
   constructor(source: BlockSource, block: Block, length: number) {
-    block.source = source
     this.#block = block
-    this.#guard = guardOf(block)
+    this.#guard = guardOf(block, source)
     this.#length = length
   }
 
@@ -114,9 +130,10 @@ export class Lease {
   }
 
   #release(): void {
+    const source = this.#block.lent!.source!
     const block = this.#end()
     if (!block.hide()) block.renew()
-    block.source!.reclaim(block)
+    source.reclaim(block)
   }
 
   /** The block, with its guard: nothing is to be told when this lease is collected. */
@@ -125,6 +142,7 @@ export class Lease {
     this.#state = 'released'
     block.guard = this.#guard
     this.#guard = undefined
+    returned(block.lent!)
     return block
   }
 

@@ -206,4 +206,64 @@ describe.each(drivers)('%s', (name) => {
       expect(code).toBe(0)
     },
   )
+
+  /** Prints whether a round takes memory for good. Two rounds come before, for what is made once. */
+  const grows = `
+    const turn = () => new Promise((resolve) => setTimeout(resolve, 1))
+    const settled = async () => {
+      for (let i = 0; i < 5; i++) { gc(); await turn() }
+      return process.memoryUsage().arrayBuffers
+    }
+    const measure = async (rounds, round) => {
+      for (let i = 0; i < 2; i++) await round()
+      const before = await settled()
+      for (let i = 0; i < rounds; i++) await round()
+      const grown = await settled() - before
+      print(grown < 4 << 20 ? 'no larger' : grown)
+    }`
+
+  test('pools that nobody holds are collected, with leases that were released and leases that were dropped', async () => {
+    const { output } = await run(
+      name,
+      `${grows}
+      await measure(400, async () => {
+        const pool = new core.Pool({ count: 8, leaseBytes: 16384 })
+        for (let i = 0; i < 2; i++) {
+          const leases = Array.from({ length: 4 }, () => pool.acquire())
+          for (const lease of leases) lease.bytes.fill(1)
+          for (const lease of leases) lease.release()
+        }
+        pool.acquire()
+        await turn()
+      })`,
+      { flags: ['--expose-gc'] },
+    )
+    expect(output).toBe('no larger\n')
+  })
+
+  test('more memory for receives than is kept is given up when its leases are released', async () => {
+    const { output } = await run(
+      name,
+      `${grows}
+      core.configure({ receiveBuffers: 8 })
+      const listener = await core.listen({ port: 0, host: '127.0.0.1' })
+      const pairs = await Promise.all(Array.from({ length: 4 }, async () => {
+        const near = await core.connect({ port: listener.localName.port, host: '127.0.0.1' })
+        return { near, far: await listener.accept() }
+      }))
+      await measure(40, async () => {
+        const leases = []
+        for (let i = 0; i < 16; i++) {
+          for (const { near, far } of pairs) {
+            await near.send(Buffer.alloc(1))
+            leases.push(await far.receive())
+          }
+        }
+        for (const lease of leases) lease.release()
+      })
+      process.exit()`,
+      { flags: ['--expose-gc'] },
+    )
+    expect(output).toBe('no larger\n')
+  })
 })
