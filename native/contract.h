@@ -8,7 +8,7 @@
 
 namespace uring_net {
 
-inline constexpr int32_t kContractVersion = 10;
+inline constexpr int32_t kContractVersion = 11;
 
 inline constexpr uint32_t kCommandHeaderWords = 4;
 inline constexpr uint32_t kCommandWords = 8;
@@ -70,10 +70,11 @@ enum Feature : uint32_t {
   kBufferRing = 1u << 5,
   kSyncCancel = 1u << 6,
   kSendZeroCopy = 1u << 7,
+  kSplice = 1u << 8,
 };
 inline constexpr const char* kFeatureNames[] = {
-    "coopTaskrun",      "singleIssuer", "deferTaskrun", "multishotAccept",
-    "multishotReceive", "bufferRing",   "syncCancel",   "sendZeroCopy",
+    "coopTaskrun", "singleIssuer", "deferTaskrun", "multishotAccept", "multishotReceive",
+    "bufferRing",  "syncCancel",   "sendZeroCopy", "splice",
 };
 
 // A broken invariant of ours. Going on could let the kernel write into memory that is no longer

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "datagrams.h"
+#include "probe.h"
 
 namespace uring_net {
 
@@ -33,6 +34,14 @@ bool Takes(const Endpoint& endpoint, int32_t opcode) {
   const bool of_datagrams = opcode == kReceiveDatagrams || opcode == kSendDatagram;
   return opcode != kReadFile && endpoint.datagram == of_datagrams;
 }
+
+// A stream socket that no operation receives from.
+bool IsFreeToReceive(const Endpoint& endpoint) {
+  return endpoint.family >= 0 && !endpoint.datagram && endpoint.operations[kReceiveKind] == nullptr;
+}
+
+// Splice is not there, or a sandbox does not let it through.
+bool IsRefusal(ssize_t error) { return error == -ENOSYS || error == -EPERM || error == -EACCES; }
 
 void CloseDescriptors(const Endpoint& endpoint) {
   close(endpoint.fd);
@@ -62,6 +71,7 @@ int Driver::Start(uv_loop_t* loop, napi_value dispatch) {
   completions_ = reinterpret_cast<int32_t*>(completions_region_->data());
   int error = backend_->Setup(this, options_, &counters_);
   if (error != 0) return error;
+  if ((options_.disable & kSplice) == 0 && SpliceWorks()) counters_.features |= kSplice;
   error = StartTurns(loop, dispatch, backend_->poll_descriptor());
   if (error != 0) backend_->Teardown(false);
   return error;
@@ -442,6 +452,7 @@ int Driver::OpenFile(int32_t fd) {
 }
 
 int Driver::OpenPipe() {
+  if ((counters_.features & kSplice) == 0) return -ENOSYS;
   if (endpoints_.full()) return -ENFILE;
   int ends[2];
   if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) == -1) return -errno;
@@ -620,18 +631,42 @@ Endpoint* Driver::FindPipe(int32_t id) {
   return endpoint != nullptr && endpoint->family == kPipe ? endpoint : nullptr;
 }
 
+uint8_t* Driver::BeginningOf(int32_t index, int32_t length) const {
+  if (index < 0 || static_cast<size_t>(index) >= buffers_.size()) return nullptr;
+  const iovec& buffer = buffers_[static_cast<size_t>(index)];
+  if (length <= 0 || static_cast<size_t>(length) > buffer.iov_len) return nullptr;
+  return static_cast<uint8_t*>(buffer.iov_base);
+}
+
+int32_t Driver::Received(Endpoint& from, ssize_t result) {
+  // Only after EAGAIN is an edge certain to follow.
+  if (result == -EAGAIN) from.readable = false;
+  if (result > 0) counters_.bytes_received += static_cast<uint64_t>(result);
+  return result == 0 && EndIsReset(from) ? -ECONNRESET : static_cast<int32_t>(result);
+}
+
+int32_t Driver::ReceiveNow(int32_t id, int32_t index, int32_t length) {
+  Endpoint* from = FindOpen(id);
+  if (from == nullptr) return -EBADF;
+  uint8_t* bytes = BeginningOf(index, length);
+  if (bytes == nullptr || !IsFreeToReceive(*from)) return -EINVAL;
+  return Received(*from, Receive(from->fd, bytes, static_cast<size_t>(length)));
+}
+
 int32_t Driver::FillPipe(int32_t pipe, int32_t id, int32_t length) {
   const Endpoint* into = FindPipe(pipe);
   Endpoint* from = FindOpen(id);
   if (into == nullptr || from == nullptr) return -EBADF;
-  if (length <= 0 || from->family < 0) return -EINVAL;
+  if (length <= 0 || !IsFreeToReceive(*from)) return -EINVAL;
   const auto bytes = static_cast<size_t>(length);
   ssize_t moved = Splice(from->fd, into->write_end, from->fd, bytes);
+  if (IsRefusal(moved)) {
+    // A filter can come later than the driver.
+    counters_.features &= ~static_cast<uint32_t>(kSplice);
+    return -ENOSYS;
+  }
   if (moved == -EAGAIN || moved == 0) moved = SpliceByHand(from->fd, into->write_end, bytes);
-  // Only after EAGAIN is an edge certain to follow.
-  if (moved == -EAGAIN) from->readable = false;
-  if (moved > 0) counters_.bytes_received += static_cast<uint64_t>(moved);
-  return moved == 0 && EndIsReset(*from) ? -ECONNRESET : static_cast<int32_t>(moved);
+  return Received(*from, moved);
 }
 
 int32_t Driver::DrainPipe(int32_t pipe, int32_t id, int32_t length) {
@@ -651,11 +686,10 @@ int32_t Driver::DrainPipe(int32_t pipe, int32_t id, int32_t length) {
 int32_t Driver::ReadPipe(int32_t pipe, int32_t index, int32_t length) {
   const Endpoint* endpoint = FindPipe(pipe);
   if (endpoint == nullptr) return -EBADF;
-  if (index < 0 || static_cast<size_t>(index) >= buffers_.size()) return -EINVAL;
-  const iovec& buffer = buffers_[static_cast<size_t>(index)];
-  if (length <= 0 || static_cast<size_t>(length) > buffer.iov_len) return -EINVAL;
-  const ssize_t bytes = read(endpoint->fd, buffer.iov_base, static_cast<size_t>(length));
-  return bytes == -1 ? -errno : static_cast<int32_t>(bytes);
+  uint8_t* bytes = BeginningOf(index, length);
+  if (bytes == nullptr) return -EINVAL;
+  const ssize_t taken = read(endpoint->fd, bytes, static_cast<size_t>(length));
+  return taken == -1 ? -errno : static_cast<int32_t>(taken);
 }
 
 // The send in flight may be over, and only the news of it still to come.

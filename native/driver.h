@@ -77,6 +77,9 @@ class Driver final : public LoopEngine, public OperationHost {
   // Bytes of a send in flight that the kernel has not taken.
   int32_t Unsent(int32_t token);
   int32_t Offer(int32_t id, IoVecs pieces);
+  // recv(2) from a socket into the beginning of buffer `index`: bytes, 0 at the end of the stream,
+  // or -errno.
+  int32_t ReceiveNow(int32_t id, int32_t index, int32_t length);
   // splice(2) into a pipe from a socket, and out of it: bytes, 0 at the end of the stream, or
   // -errno.
   int32_t FillPipe(int32_t pipe, int32_t from, int32_t length);
@@ -123,6 +126,10 @@ class Driver final : public LoopEngine, public OperationHost {
   Endpoint* FindOpen(int32_t id);
   Endpoint* FindDatagram(int32_t id);
   Endpoint* FindPipe(int32_t id);
+  // Where the first `length` bytes of a buffer are; nullptr when it has not so many.
+  uint8_t* BeginningOf(int32_t index, int32_t length) const;
+  // What a call that reads from a socket has come to.
+  int32_t Received(Endpoint& from, ssize_t result);
   void CancelIfActive(Operation* operation);
   void Deliver();
   bool FillBatch();

@@ -86,6 +86,7 @@ Napi::Value MakeDriverObject(Napi::Env env, Handle<Driver>* handle) {
                                      {"open", kCall<&Driver::Open>},
                                      {"adopt", kCall<&Driver::Adopt>},
                                      {"openFile", kCall<&Driver::OpenFile>},
+                                     {"receiveNow", kCall<&Driver::ReceiveNow>},
                                      {"openPipe", kCall<&Driver::OpenPipe>},
                                      {"fillPipe", kCall<&Driver::FillPipe>},
                                      {"drainPipe", kCall<&Driver::DrainPipe>},

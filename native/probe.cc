@@ -2,6 +2,7 @@
 // follows, so each thing a driver depends on is done once.
 #include "probe.h"
 
+#include <fcntl.h>
 #include <liburing.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -133,8 +134,28 @@ int TryReceive(io_uring* ring, Buffers* buffers, uint32_t* features) {
 
 }  // namespace
 
+// From a socket into a pipe, and out again.
+bool SpliceWorks() {
+  int sockets[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, sockets) == -1)
+    return errno == EMFILE || errno == ENFILE;
+  int ends[2];
+  bool works = true;
+  if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) == 0) {
+    works = write(sockets[0], kGreeting, 1) == 1 &&
+            splice(sockets[1], nullptr, ends[1], nullptr, 1, SPLICE_F_NONBLOCK) == 1 &&
+            splice(ends[0], nullptr, sockets[1], nullptr, 1, SPLICE_F_NONBLOCK) == 1;
+    close(ends[0]);
+    close(ends[1]);
+  }
+  close(sockets[0]);
+  close(sockets[1]);
+  return works;
+}
+
 ProbeResult ProbeKernel() {
   ProbeResult result;
+  if (SpliceWorks()) result.features |= kSplice;
   io_uring ring;
   const auto fail = [&result](const char* step, int error) {
     result.step = step;

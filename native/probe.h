@@ -15,4 +15,8 @@ struct ProbeResult {
 
 ProbeResult ProbeKernel();
 
+// Whether splice(2) moves bytes between sockets and pipes, found out by doing it: a sandbox may
+// refuse it. True when there are no descriptors to try it with.
+bool SpliceWorks();
+
 }  // namespace uring_net

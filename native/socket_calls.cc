@@ -215,6 +215,14 @@ int FormatAddress(const Address& address, SocketName* out) {
   return 0;
 }
 
+ssize_t Receive(int fd, uint8_t* bytes, size_t length) {
+  ssize_t received;
+  do {
+    received = recv(fd, bytes, length, MSG_DONTWAIT);
+  } while (received == -1 && errno == EINTR);
+  return received == -1 ? -errno : received;
+}
+
 ssize_t SendIoVecs(int fd, IoVecs pieces) {
   constexpr int kFlags = MSG_DONTWAIT | MSG_NOSIGNAL;
   msghdr message = {};
@@ -242,11 +250,8 @@ ssize_t Splice(int from, int to, int socket, size_t length) {
 ssize_t SpliceByHand(int socket, int pipe, size_t length) {
   // No more than a pipe takes as a whole (PIPE_BUF).
   uint8_t bytes[4096];
-  ssize_t received;
-  do {
-    received = recv(socket, bytes, std::min(length, sizeof(bytes)), MSG_DONTWAIT);
-  } while (received == -1 && errno == EINTR);
-  if (received <= 0) return received == 0 ? 0 : -errno;
+  const ssize_t received = Receive(socket, bytes, std::min(length, sizeof(bytes)));
+  if (received <= 0) return received;
   URING_CHECK(write(pipe, bytes, static_cast<size_t>(received)) == received);
   return received;
 }

@@ -53,6 +53,8 @@ bool IsTcpClosed(int fd);
 int GetName(int fd, bool peer, SocketName* out);
 int FormatAddress(const Address& address, SocketName* out);
 
+// recv(2) that never waits. Bytes, 0 at the end of the stream, or -errno.
+ssize_t Receive(int fd, uint8_t* bytes, size_t length);
 // How many bytes of at most IOV_MAX pieces the kernel took, or -errno; -EAGAIN when it has no room.
 // Never waits.
 ssize_t SendIoVecs(int fd, IoVecs pieces);

@@ -34,7 +34,7 @@
 import { join } from 'node:path'
 
 /** Raised with every change of the layout or meaning of anything in this file; the addon reports its own. */
-export const CONTRACT_VERSION = 10
+export const CONTRACT_VERSION = 11
 
 export const COMMAND_HEADER_WORDS = 4
 export const COMMAND_WORDS = 8
@@ -198,7 +198,8 @@ export interface Probe {
     | 'multishotReceive'
     | 'bufferRing'
     | 'syncCancel'
-    | 'sendZeroCopy',
+    | 'sendZeroCopy'
+    | 'splice',
     boolean
   >
 }
@@ -249,9 +250,14 @@ export interface NativeDriver extends NativeDatagrams {
   adopt(fd: number): number
   /** An endpoint that reads from the regular file of a descriptor, which stays the caller's. An id or -errno. */
   openFile(fd: number): number
-  /** A pipe for up to 256 KiB, for the three that follow. An id or -errno. */
+  /**
+   * recv(2), within the call, into the beginning of a buffer. Bytes; 0 at the end of the stream; -EAGAIN when nothing is there; -errno.
+   * No receive is in flight.
+   */
+  receiveNow(id: number, buffer: number, length: number): number
+  /** A pipe for up to 256 KiB, for the three that follow. An id or -errno (-ENOSYS: splice(2) is refused here). */
   openPipe(): number
-  /** splice(2) from a socket into a pipe that is empty. Bytes; 0 at the end of the stream; -EAGAIN when nothing is there; -errno. */
+  /** splice(2) from a socket into a pipe that is empty. Bytes; 0 at the end of the stream; -EAGAIN when nothing is there; -ENOSYS: it is refused; -errno. */
   fillPipe(pipe: number, from: number, length: number): number
   /** splice(2) from a pipe that holds as many bytes into a socket. Bytes; -EAGAIN when there is no room; -errno. */
   drainPipe(pipe: number, to: number, length: number): number

@@ -110,12 +110,16 @@ export class Blocks {
     if (isShort && this.#provided > 0) this.#feed()
   }
 
-  /** A block for received bytes that no receive has filled: it is the caller's, as one that takeReceived gave. */
+  /**
+   * A block for received bytes that no receive has filled: it is the caller's, as one that takeReceived gave. One that acquire gave
+   * serves as well.
+   */
   spare(): Block {
     return this.#unusedReceive.pop() ?? this.#createReceive()
   }
 
   #createReceive(): Block {
+    if (this.#receiveCount === receiveIndexEnd) return this.create(receiveBytes)
     const block = new Block(
       this.#native,
       this.#freeReceive.pop() ?? this.#receiveCount,
@@ -126,8 +130,9 @@ export class Blocks {
     return block
   }
 
-  /** Takes back a block that takeReceived gave. */
+  /** Takes back a block of received bytes. */
   releaseReceived(block: Block): void {
+    if (block.index >= receiveIndexEnd) return this.release(block)
     if (this.#provided < this.#wanted) {
       this.#provide(block)
     } else if (this.#unusedReceive.length < this.#providedMax) {

@@ -156,9 +156,12 @@ export class Connection {
     return this.#exclusively('a sendFile()', async () => {
       const file = await openSource(source, options)
       try {
-        return await transfer(source, options, 'sendfile', (onEnd) =>
-          FileSending.start(this.channel, file, options.onProgress ?? ignored, onEnd),
-        )
+        return await transfer(source, options, (onEnd) => {
+          const onProgress = options.onProgress ?? ignored
+          const sending = FileSending.start(this.channel, file, onProgress, onEnd)
+          if (typeof sending === 'number') throw systemError(sending, 'sendfile')
+          return sending
+        })
       } finally {
         await file.close()
       }
@@ -168,10 +171,11 @@ export class Connection {
   /**
    * Sends all that arrives on to another connection, what was received and not taken first, until the end of the stream or until
    * `length` bytes are sent. The kernel moves the bytes from socket to socket (splice(2), by way of a pipe of 256 KiB), and only as
-   * fast as the other one takes them. Nothing is shut down: what follows is the caller's. Completes as send does, with the other
+   * fast as the other one takes them. Where splice is refused (`driver.features`), or no descriptor is left for a pipe, they are
+   * copied by way of a buffer. Nothing is shut down: what follows is the caller's. Completes as send does, with the other
    * connection as `buffer`; `error.syscall` is 'read' when this one has failed. What had come and was not taken is the next
    * receive's, however it ends. Until then other receives on this connection are refused with ERR_URING_RECEIVE_PENDING, other sends
-   * on that one with ERR_URING_SEND_PENDING. Rejects when there can be no pipe (EMFILE), and for bad arguments.
+   * on that one with ERR_URING_SEND_PENDING. Rejects for bad arguments.
    */
   async pipeTo(to: Connection, options: PipeToOptions = {}): Promise<Completion<Connection>> {
     this.#requireOpen()
@@ -183,7 +187,7 @@ export class Connection {
     }
     this.#requireNoReceiver()
     return to.#exclusively('a pipeTo()', () =>
-      transfer(to, options, 'pipe', (onEnd) => {
+      transfer(to, options, (onEnd) => {
         const onProgress = options.onProgress ?? ignored
         return this.#receiving.pipe(to.channel, length ?? Infinity, onProgress, this, onEnd)
       }),
@@ -335,17 +339,13 @@ export class Connection {
 
 function ignored(): void {}
 
-/**
- * The completion of what sends on its own until it ends, or is cancelled. `start` answers -errno of `syscall` when it cannot begin, and
- * the promise rejects.
- */
+/** The completion of what sends on its own until it ends, or is cancelled. */
 function transfer<Lent>(
   buffer: Lent,
   options: Cancellable,
-  syscall: string,
-  start: (onEnd: OnTransferEnd) => { cancel(status: number): void } | number,
+  start: (onEnd: OnTransferEnd) => { cancel(status: number): void },
 ): Promise<Completion<Lent>> {
-  const { promise, resolve, reject } = withResolvers<Completion<Lent>>()
+  const { promise, resolve } = withResolvers<Completion<Lent>>()
   let unwatch = ignored
   let deadline: SystemError | undefined
   const transferring = start((status, result, failedIn) => {
@@ -353,15 +353,11 @@ function transfer<Lent>(
     if (status === 0) return resolve({ ok: true, result, buffer })
     resolve({ ok: false, error: deadline ?? systemError(status, failedIn), result, buffer })
   })
-  if (typeof transferring === 'number') {
-    reject(systemError(transferring, syscall))
-  } else {
-    unwatch = watch(options, 'write', (reason) => {
-      const isDeadline = (reason as SystemError).errno === Errno.ETIMEDOUT
-      if (isDeadline) deadline = reason as SystemError
-      transferring.cancel(isDeadline ? Errno.ETIMEDOUT : Errno.ECANCELED)
-    })
-  }
+  unwatch = watch(options, 'write', (reason) => {
+    const isDeadline = (reason as SystemError).errno === Errno.ETIMEDOUT
+    if (isDeadline) deadline = reason as SystemError
+    transferring.cancel(isDeadline ? Errno.ETIMEDOUT : Errno.ECANCELED)
+  })
   return promise
 }
 

@@ -16,6 +16,7 @@ import { Blocks } from './blocks'
 import { invariant, systemError } from './errors'
 import { LoopEngine } from './loop-engine'
 import { defaultOptions } from './options'
+import { Pipes } from './pipes'
 import { runTicks } from './ticks'
 
 /** The families of stream sockets. */
@@ -38,6 +39,7 @@ export class Driver extends LoopEngine {
   readonly kind: DriverKind
   readonly native: NativeDriver
   readonly blocks: Blocks
+  readonly pipes: Pipes
   /** What is open. */
   readonly flushables = new Set<Flushable>()
 
@@ -67,6 +69,7 @@ export class Driver extends LoopEngine {
     const queue = (opcode: number, token: number, id: number, a: number): void =>
       this.queue(opcode, token, id, a)
     this.blocks = new Blocks(native, queue, all.receiveBuffers)
+    this.pipes = new Pipes(native, (id) => this.discard(id))
   }
 
   /** Opens a socket. Its endpoint id, or -errno. */

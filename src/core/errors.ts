@@ -105,4 +105,5 @@ export const Errno = {
   EINVAL: -22,
   ETIMEDOUT: -110,
   EIO: -5,
+  ENOSYS: -38,
 } as const

@@ -1,7 +1,8 @@
 /**
  * Bytes of one channel sent on to another, by way of a pipe in the kernel: splice(2) moves them from socket to socket, and nobody
- * copies them. Owns the pipe, and for as long as it runs the receiving side of the one channel and the sending side of the other.
- * The pipe is filled only when it is empty, so the source is read as fast as the destination takes (back-pressure).
+ * copies them. Where there can be no pipe they are received into blocks, and sent from there. Owns, for as long as it runs, the
+ * receiving side of the one channel and the sending side of the other, and a pipe while something is in it. Nothing is received
+ * before what was received is sent, so the source is read as fast as the destination takes (back-pressure).
  */
 import { Op } from './binding'
 import type { Channel, SendRequest } from './channel'
@@ -13,6 +14,9 @@ import type { Borrower, Held } from './receive-side'
 /** Of one splice. */
 const partBytes = 262144
 
+/** Of a block that bytes are received into where there is no pipe. */
+const blockBytes = 65536
+
 /** So many in a row before others have their turn. */
 const partsAtOnce = 4
 
@@ -20,14 +24,14 @@ export class Piping implements Borrower {
   readonly #from: Channel
   readonly #to: Channel
   readonly #driver: Driver
-  readonly #pipe: number
   readonly #onProgress: (sent: number) => void
   readonly #onEnd: OnTransferEnd
   /** Bytes that are still to be taken from the source. */
   #left: number
-  /** What was received before, and is sent first; undefined before the source was lent. */
-  #before: Held[] | undefined
-  /** Bytes in the pipe. */
+  /** What was received into blocks, and is sent first; undefined before the source was lent. */
+  #held: Held[] | undefined
+  /** The pipe that bytes are in, and how many. */
+  #pipe = 0
   #inPipe = 0
   #sent = 0
   /** Of the poll in flight; 0 when there is none. */
@@ -43,7 +47,6 @@ export class Piping implements Borrower {
   private constructor(
     from: Channel,
     to: Channel,
-    pipe: number,
     length: number,
     onProgress: (sent: number) => void,
     onEnd: OnTransferEnd,
@@ -51,25 +54,22 @@ export class Piping implements Borrower {
     this.#from = from
     this.#to = to
     this.#driver = from.driver
-    this.#pipe = pipe
     this.#left = length
     this.#onProgress = onProgress
     this.#onEnd = onEnd
   }
 
-  /** Starts to send. Answers -errno when there can be no pipe: nothing follows. */
+  /** Starts to send. */
   static start(
     from: Channel,
     to: Channel,
     length: number,
     onProgress: (sent: number) => void,
     onEnd: OnTransferEnd,
-  ): Piping | number {
-    const { driver } = from
-    const pipe = driver.native.openPipe()
-    if (pipe < 0) return pipe
-    const piping = new Piping(from, to, pipe, length, onProgress, onEnd)
-    driver.retain()
+  ): Piping {
+    const piping = new Piping(from, to, length, onProgress, onEnd)
+    from.driver.retain()
+    from.driver.pipes.enter()
     const sentBefore = piping.#sending(() => {})
     const status = to.lendSend(piping, sentBefore)
     if (status < 0) {
@@ -91,7 +91,7 @@ export class Piping implements Borrower {
 
   get hasUnread(): boolean {
     const hasBlock = (held: Held): boolean => typeof held === 'object'
-    return this.#inPipe > 0 || (this.#before?.some(hasBlock) ?? false)
+    return this.#inPipe > 0 || (this.#held?.some(hasBlock) ?? false)
   }
 
   onClosing(): void {
@@ -99,7 +99,7 @@ export class Piping implements Borrower {
   }
 
   onLent(): void {
-    this.#before = this.#from.takeHeld()
+    this.#held = this.#from.takeHeld()
     this.#advance()
   }
 
@@ -124,7 +124,7 @@ export class Piping implements Borrower {
   }
 
   #advance(): void {
-    const isWaiting = this.#token !== 0 || this.#request !== undefined || this.#before === undefined
+    const isWaiting = this.#token !== 0 || this.#request !== undefined || this.#held === undefined
     if (isWaiting || this.#isOver) return
     const sent = this.#sent
     const isDone = this.#status !== 0 || this.#move()
@@ -139,35 +139,61 @@ export class Piping implements Borrower {
 
   /** Moves what can be moved now. True: nothing more is to be moved. */
   #move(): boolean {
-    if (this.#left === 0 && this.#inPipe === 0) return true
-    const held = this.#before![0]
-    if (typeof held === 'number') {
-      this.#before!.shift()
-      return this.#sourceEnded(held)
-    }
-    if (held !== undefined) return this.#sendHeld(held)
-    const { native } = this.#driver
     for (let part = 0; part < partsAtOnce; part++) {
       if (this.#inPipe === 0) {
         if (this.#left === 0) return true
-        const length = Math.min(this.#left, partBytes)
-        const taken = native.fillPipe(this.#pipe, this.#from.id, length)
-        if (taken === Errno.EAGAIN) return this.#poll(this.#from, 0)
-        if (taken <= 0) return this.#sourceEnded(taken)
-        this.#inPipe = taken
-        this.#left -= taken
+        if (this.#held!.length === 0) {
+          const taken = this.#take()
+          if (taken === Errno.EAGAIN) return this.#poll(this.#from, 0)
+          if (taken <= 0) return this.#sourceEnded(taken)
+        }
+        const held = this.#held![0]
+        if (typeof held === 'number') {
+          this.#held!.shift()
+          return this.#sourceEnded(held)
+        }
+        if (held !== undefined) return this.#sendHeld(held)
       }
-      const sent = native.drainPipe(this.#pipe, this.#to.id, this.#inPipe)
+      const sent = this.#driver.native.drainPipe(this.#pipe, this.#to.id, this.#inPipe)
       if (sent === Errno.EAGAIN) return this.#poll(this.#to, 1)
       if (sent < 0) {
         this.#status = sent
         return true
       }
-      this.#inPipe -= sent
       this.#sent += sent
+      this.#leftPipe(sent)
     }
     this.#driver.defer(() => this.#advance())
     return false
+  }
+
+  /** Takes bytes from the source, into a pipe or else a block. How many; 0 at the end of the stream; -errno. */
+  #take(): number {
+    const { native, blocks, pipes } = this.#driver
+    const pipe = pipes.acquire()
+    if (pipe >= 0) {
+      const taken = native.fillPipe(pipe, this.#from.id, Math.min(this.#left, partBytes))
+      if (taken > 0) {
+        this.#pipe = pipe
+        this.#inPipe = taken
+        this.#left -= taken
+        return taken
+      }
+      pipes.release(pipe)
+      if (taken !== Errno.ENOSYS) return taken
+    }
+    const block = blocks.acquire(blockBytes)
+    const wanted = Math.min(this.#left, blockBytes)
+    const length = native.receiveNow(this.#from.id, block.index, wanted)
+    if (length > 0) this.#held!.push({ block, length })
+    else blocks.release(block)
+    return length
+  }
+
+  /** So many bytes have left the pipe. */
+  #leftPipe(length: number): void {
+    this.#inPipe -= length
+    if (this.#inPipe === 0) this.#driver.pipes.release(this.#pipe)
   }
 
   #sourceEnded(end: number): true {
@@ -177,7 +203,7 @@ export class Piping implements Borrower {
     return true
   }
 
-  /** Sends what was received before, as far as it is to be sent. */
+  /** Sends what was received into a block, as far as it is to be sent. */
   #sendHeld(held: Exclude<Held, number>): boolean {
     const length = Math.min(held.length, this.#left)
     const request = this.#sending((taken) => {
@@ -186,7 +212,7 @@ export class Piping implements Borrower {
       if (held.length > 0) {
         held.block.bytes.copyWithin(0, taken, taken + held.length)
       } else {
-        this.#before!.shift()
+        this.#held!.shift()
         this.#driver.blocks.releaseReceived(held.block)
       }
     })
@@ -210,7 +236,7 @@ export class Piping implements Borrower {
   #finish(status: number): void {
     this.#isOver = true
     this.#giveBack()
-    this.#driver.discard(this.#pipe)
+    this.#driver.pipes.leave()
     this.#from.endReceiveLoan(this.#end)
     this.#to.endSendLoan()
     this.#driver.release()
@@ -226,9 +252,9 @@ export class Piping implements Borrower {
       const length = native.readPipe(this.#pipe, block.index, Math.min(this.#inPipe, block.size))
       invariant(length > 0, 'a pipe gives back what it has taken')
       unsent.push({ block, length })
-      this.#inPipe -= length
+      this.#leftPipe(length)
     }
-    for (const held of this.#before!.splice(0)) {
+    for (const held of this.#held!.splice(0)) {
       if (typeof held === 'object') unsent.push(held)
       else this.#end = held
     }

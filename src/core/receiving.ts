@@ -114,8 +114,7 @@ export class Receiving implements ChannelHandler, BlockSource {
   }
 
   /**
-   * Sends what arrives on to another channel, what has come first, for somebody who holds `connection`. Answers -errno when it
-   * cannot start. One at a time.
+   * Sends what arrives on to another channel, what has come first, for somebody who holds `connection`. One at a time.
    */
   pipe(
     to: Channel,
@@ -123,17 +122,16 @@ export class Receiving implements ChannelHandler, BlockSource {
     onProgress: (sent: number) => void,
     connection: object,
     onEnd: OnTransferEnd,
-  ): Piping | number {
+  ): Piping {
     const { channel } = this
     this.surrender()
     this.#end = none
     channel.readStop()
-    const piping = Piping.start(channel, to, length, onProgress, (...end) => {
+    this.#receivingFor = connection
+    return Piping.start(channel, to, length, onProgress, (...end) => {
       this.#receivingFor = null
       onEnd(...end)
     })
-    if (typeof piping === 'object') this.#receivingFor = connection
-    return piping
   }
 
   get #error(): Error {

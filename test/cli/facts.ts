@@ -12,6 +12,7 @@ export const allFeatures: Features = {
   bufferRing: true,
   syncCancel: true,
   sendZeroCopy: true,
+  splice: true,
 }
 
 const noFeatures = Object.fromEntries(

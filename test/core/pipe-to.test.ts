@@ -1,15 +1,29 @@
 /**
  * Connection.pipeTo: what arrives on one connection leaves on another one, whole and in order, and however it ends nothing is
- * lost. The outer peers are sockets of node:net, which know nothing of it.
+ * lost; by way of pipes in the kernel, and where there are none by way of buffers. The outer peers are sockets of node:net, which
+ * know nothing of it.
  */
+import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
-import { readdirSync, readlinkSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readlinkSync, rmSync } from 'node:fs'
 import net from 'node:net'
 import type { Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Completion, Connection } from '../../src/core/index'
 import { digest, pattern, readAll as readOn } from '../e2e/wire'
-import { drivers, expectWorks, loadCore, makePair, read, socketPath, start, until } from './real'
+import {
+  drivers,
+  expectWorks,
+  loadCore,
+  makePair,
+  read,
+  run,
+  socketPath,
+  start,
+  until,
+} from './real'
 import type { Child, Core } from './real'
 
 const kinds = ['TCP', 'Unix'] as const
@@ -92,13 +106,39 @@ function openPipes(): number {
 const whole = pattern(16 << 20)
 const other = pattern(16 << 20, 1)
 
-describe.each(drivers)('%s', (name) => {
+const folder = mkdtempSync(join(tmpdir(), 'uring-net-splice-'))
+const filter = join(folder, 'refuse.so')
+
+beforeAll(() => {
+  const source = join(__dirname, '..', 'register', 'refusal', 'refuse.c')
+  // A compiler does not live well with a preloaded sanitizer.
+  const env = { ...process.env, LD_PRELOAD: '' }
+  const flags = ['-shared', '-fPIC', '-DANSWER=EPERM', '-DONLY_SPLICE']
+  execFileSync('gcc', [...flags, source, '-o', filter], { env })
+}, 60_000)
+
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+/** Takes splice(2) from a program. */
+const refuse = `
+  try { process.dlopen({ exports: {} }, ${JSON.stringify(filter)}) } catch (error) {
+    if (!/self-register/.test(error.message)) throw error
+  }
+`
+
+const means = drivers.flatMap((name) => [
+  { name, by: 'pipes' },
+  { name, by: 'buffers' },
+])
+
+describe.each(means)('$name, by $by', ({ name, by }) => {
+  const pipes = by === 'pipes'
   let core: Core
   /** What is open. */
   const closes: (() => Promise<void>)[] = []
 
   beforeAll(() => {
-    core = loadCore(name)
+    core = loadCore(name, { pipes })
   })
 
   afterEach(async () => {
@@ -852,6 +892,41 @@ describe.each(drivers)('%s', (name) => {
     expect(openPipes()).toBeLessThanOrEqual(before)
   })
 
+  test('connections on which nothing comes take turns with one pipe, and it is closed behind the last of them', async () => {
+    const before = openPipes()
+    const proxies = await Promise.all(Array.from({ length: 8 }, () => makeProxy()))
+    const piping = proxies.map(({ source, destination }) => source.pipeTo(destination))
+    for (const [i, { client, server }] of proxies.entries()) {
+      client.write(`${i}`)
+      expect(String(await take(server, 1))).toBe(`${i}`)
+    }
+    // One pipe has two descriptors.
+    expect(openPipes() - before).toBe(pipes ? 2 : 0)
+    for (const { client } of proxies) client.end()
+    const ends = await Promise.all(piping)
+    expect(ends).toEqual(proxies.map(({ destination }) => ended(destination, 1)))
+    await until(() => openPipes() === before)
+  })
+
+  test('connections whose servers do not read have a pipe each, and a few are kept for the others', async () => {
+    const before = openPipes()
+    const last = await makeProxy()
+    const lasting = last.source.pipeTo(last.destination)
+    const blocked = await Promise.all(Array.from({ length: 20 }, () => makeBlocked()))
+    await until(() => openPipes() - before === (pipes ? 40 : 0))
+    for (const { client } of blocked) client.end()
+    const reading = blocked.map(({ server }) => readAll(server))
+    for (const { piping, destination } of blocked) {
+      expect((await piping).result).toBe(blockedBytes)
+      await destination.shutdown()
+    }
+    for (const bytes of await Promise.all(reading)) expect(bytes).toHaveLength(blockedBytes)
+    await until(() => openPipes() - before === (pipes ? 32 : 0))
+    last.client.end('x')
+    expect(await lasting).toEqual(ended(last.destination, 1))
+    await until(() => openPipes() === before)
+  })
+
   // --- what is refused ----------------------------------------------------------------------------
 
   test('meanwhile what would come between is refused, and the other ways are free', async () => {
@@ -994,6 +1069,7 @@ describe.each(drivers)('%s', (name) => {
       const { setImmediate: turn, setTimeout: sleep } = require('node:timers/promises')
       const path = ${JSON.stringify(path)}
       const told = ({ ok, result, error }) => print(ok, result, error?.code)
+      ${pipes ? '' : refuse}
       ${body}`
     const child = start(name, source, { flags })
     let isExited = false
@@ -1125,5 +1201,67 @@ describe.each(drivers)('%s', (name) => {
     expect(digest(await readAll(server))).toBe(digest(whole))
     expect(await child.exited).toEqual({ output: `${whole.length} and no larger\n`, code: 0 })
     stop()
+  })
+})
+
+describe.each(drivers)('%s, what the kernel refuses', (name) => {
+  const carries = `
+    const net = require('node:net')
+    const { once } = require('node:events')
+    const text = 'x'.repeat(1_000_000)
+    let received = ''
+    const server = net.createServer((socket) => socket.setEncoding('latin1').on('data', (data) => (received += data)))
+    const client = net.createServer((socket) => socket.end(text))
+    const [source, destination] = await Promise.all([client, server].map(async (each) => {
+      await once(each.listen(0, '127.0.0.1'), 'listening')
+      const connected = once(each, 'connection')
+      const connection = await core.connect({ port: each.address().port })
+      await connected
+      return connection
+    }))
+    const carry = async () => {
+      const { ok, error } = await source.pipeTo(destination)
+      await destination.shutdown()
+      while (ok && received.length < text.length) await new Promise(setImmediate)
+      print(ok, received === text, error?.code)
+      process.exit()
+    }`
+
+  const said = `print(core.driver.features.includes('splice'))`
+
+  test('where splice(2) is refused, bytes are copied, and the driver says so', async () => {
+    const allowed = `${carries}
+      ${said}
+      await carry()`
+    expect((await run(name, allowed)).output).toBe('true\ntrue true \n')
+    const refused = `${refuse}${allowed}`
+    expect((await run(name, refused)).output).toBe('false\ntrue true \n')
+  })
+
+  test('when it is refused later, bytes are copied from then on', async () => {
+    const later = `${carries}
+      ${said}
+      const first = await source.pipeTo(destination, { length: 1000 })
+      print(first.result)
+      ${refuse}
+      await source.pipeTo(destination, { length: 1000 })
+      ${said}
+      await carry()`
+    expect((await run(name, later)).output).toBe('true\n1000\nfalse\ntrue true \n')
+  })
+
+  test('when no descriptor is left for a pipe, bytes are copied', async () => {
+    const exhausted = `${carries}
+      const fs = require('node:fs')
+      const open = () => { try { return fs.openSync('/dev/null') } catch (error) { return error.code } }
+      let last
+      do last = open(); while (typeof last === 'number')
+      print(last)
+      await carry()`
+    const { output } = await run(name, exhausted, {
+      node: 'sh',
+      flags: ['-c', 'ulimit -n 256; exec "$@"', 'sh', process.execPath],
+    })
+    expect(output).toBe('EMFILE\ntrue true \n')
   })
 })

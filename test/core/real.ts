@@ -5,9 +5,10 @@
 import { spawn } from 'node:child_process'
 import type { StdioOptions } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type * as readiness from '../../src/adapters/readiness'
+import type * as active from '../../src/core/active'
 import type * as core from '../../src/core/index'
 import { drivers } from '../e2e/subjects'
 import type { DriverName } from '../e2e/subjects'
@@ -16,8 +17,16 @@ export { drivers }
 
 export type Core = typeof core & Pick<typeof readiness, 'toReadiness'>
 
+/** What a call answers that seccomp refuses. */
+const refused = -constants.errno.ENOSYS
+
+interface CoreOptions {
+  /** False: there is never a pipe, as where splice(2) is refused. */
+  pipes?: boolean
+}
+
 /** A copy of the package of its own, on that driver. Throws when the driver cannot run here. */
-export function loadCore(driver: DriverName): Core {
+export function loadCore(driver: DriverName, { pipes = true }: CoreOptions = {}): Core {
   const before = process.env['URING_NET_DRIVER']
   process.env['URING_NET_DRIVER'] = driver
   let loaded: Core
@@ -28,6 +37,8 @@ export function loadCore(driver: DriverName): Core {
         ...(require('../../src/core/index') as typeof core),
         ...(require('../../src/adapters/readiness') as typeof readiness),
       }
+      const { requireDriver } = require('../../src/core/active') as typeof active
+      if (!pipes) requireDriver().pipes.acquire = () => refused
       /* eslint-enable @typescript-eslint/no-require-imports */
     })
   } finally {

@@ -184,6 +184,7 @@ export class ScriptedKernel implements DriverBinding, NativeDriver {
   }
   // Files, pipes and datagrams are tested on the real drivers only.
   readonly openFile = unscripted
+  readonly receiveNow = unscripted
   readonly openPipe = unscripted
   readonly fillPipe = unscripted
   readonly drainPipe = unscripted

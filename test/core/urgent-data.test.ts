@@ -31,7 +31,12 @@ function hasPython(): boolean {
   }
 }
 
-describe.each(drivers)('an urgent byte on %s', (driver) => {
+const means = drivers.flatMap((driver) => [
+  { driver, by: 'pipes' },
+  { driver, by: 'buffers' },
+])
+
+describe.each(means)('an urgent byte on $driver, by $by', ({ driver, by }) => {
   const title = 'is left out, and what follows it is sent on'
   if (!hasPython()) {
     test.skip(`${title} (skipped: there is no python3)`, () => {})
@@ -39,7 +44,7 @@ describe.each(drivers)('an urgent byte on %s', (driver) => {
   }
 
   test(title, async () => {
-    const { listen, orThrow } = loadCore(driver)
+    const { listen, orThrow } = loadCore(driver, { pipes: by === 'pipes' })
     await using listener = await listen({ port: 0, host: '127.0.0.1' })
     const running = promisify(execFile)('python3', ['-c', client, `${listener.localName!.port}`], {
       timeout: 15_000,

@@ -23,6 +23,7 @@ import {
   descriptors,
   emitted,
   errno,
+  featureBit,
   kinds,
   makeRig,
   options,
@@ -99,6 +100,7 @@ describe.each(kinds)('%s: validation', (kind) => {
       fd: (id) => [id],
       setOption: (id) => [id, SocketOption.noDelay, 1],
       offer: (id) => [id, Buffer.from('x')],
+      receiveNow: (id) => [id, 0, 1],
       fillPipe: (pipe) => [pipe, id, 1],
       drainPipe: (pipe) => [pipe, id, 1],
       readPipe: (pipe) => [pipe, 0, 1],
@@ -186,6 +188,50 @@ describe.each(kinds)('%s: validation', (kind) => {
     expect(rig.driver.drainPipe(pipe, id, 1)).toBe(errno('EAGAIN'))
     expect(rig.driver.readPipe(pipe, index, 100)).toBe(errno('EAGAIN'))
     peer.destroy()
+  })
+
+  test('bytes are received at once into a buffer that holds so many, unless a receive is in flight', async () => {
+    const rig = makeRig(kind)
+    const { id, peer } = await rig.pair(false)
+    const memory = new ArrayBuffer(4)
+    const index = rig.lend(memory)
+    const [invalid, bad] = [errno('EINVAL'), errno('EBADF')]
+    expect(rig.driver.receiveNow(id + (1 << SLOT_BITS), index, 1)).toBe(bad)
+    expect(rig.driver.receiveNow(rig.driver.openPipe(), index, 1)).toBe(invalid)
+    for (const [buffer, length] of [
+      [index, 5],
+      [index, 0],
+      [index, -1],
+      [-1, 1],
+      [index + 1, 1],
+    ] as const) {
+      expect(rig.driver.receiveNow(id, buffer, length)).toBe(invalid)
+    }
+    expect(rig.driver.receiveNow(id, index, 4)).toBe(errno('EAGAIN'))
+    peer.end('abcdef')
+    const next = async (): Promise<string> => {
+      let result: number
+      do {
+        await rig.turn()
+        result = rig.driver.receiveNow(id, index, 4)
+      } while (result === errno('EAGAIN'))
+      return Buffer.from(memory, 0, result).toString()
+    }
+    expect([await next(), await next(), await next()]).toEqual(['abcd', 'ef', ''])
+    const other = await rig.pair()
+    const pipe = rig.driver.openPipe()
+    await rig.turn()
+    expect(rig.driver.receiveNow(other.id, index, 1)).toBe(invalid)
+    expect(rig.driver.fillPipe(pipe, other.id, 1)).toBe(invalid)
+    other.peer.destroy()
+    peer.destroy()
+  })
+
+  test('there is no pipe where splice(2) is not to be used', () => {
+    const rig = makeRig(kind, { disable: featureBit('splice') })
+    expect(rig.driver.openPipe()).toBe(errno('ENOSYS'))
+    expect(rig.driver.stats().features).not.toContain('splice')
+    expect(makeRig(kind).driver.stats().features).toContain('splice')
   })
 
   test('bytes are offered as a Uint8Array that has some', async () => {

@@ -36,4 +36,5 @@ export const features: Record<FeatureName, Feature> = {
   deferTaskrun: { since: '6.1', role: 'unused', purpose: 'completions wait to be asked for' },
   syncCancel: { since: '6.0', role: 'unused', purpose: 'a cancel that waits for its target' },
   sendZeroCopy: { since: '6.0', role: 'unused', purpose: 'large sends without a copy' },
+  splice: { since: '2.6.17', role: 'wanted', purpose: 'proxies move bytes without a copy' },
 }

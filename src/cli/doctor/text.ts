@@ -75,7 +75,7 @@ function featureLines(
     const padded = state.padEnd(8)
     const shown = isFine ? padded : paint(worry, padded)
     const note = role === 'wanted' ? '' : ` (${role === 'needed' ? 'needed' : 'not used yet'})`
-    return `  ${name.padEnd(18)}  ${shown}  ${since.padEnd(5)} ${purpose}${note}`
+    return `  ${name.padEnd(18)}  ${shown}  ${since.padEnd(6)} ${purpose}${note}`
   })
 }
 
