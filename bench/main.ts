@@ -14,6 +14,7 @@ import { METRICS, roundsOf, targetsOf } from './matrix'
 import { buildPrograms } from './native-programs'
 import type { Options } from './options'
 import { USAGE, parseOptions } from './options'
+import { writePage } from './page'
 import { endAll } from './processes'
 import { Progress } from './progress'
 import type { Run } from './report'
@@ -30,10 +31,8 @@ const QUIET_LOAD_AVERAGE = 0.5
 
 async function main(): Promise<void> {
   const options = parseOptions(process.argv.slice(2))
-  if (!options) {
-    console.log(USAGE)
-    return
-  }
+  if (options === 'help') return console.log(USAGE)
+  if (options === 'page') return writePage(ROOT)
   const programs = buildPrograms(join(ROOT, 'bench'), __dirname)
   const machine = describeMachine({ node: options.node, load: programs.load })
   checkMachine(options, machine)

@@ -32,12 +32,13 @@ export const USAGE = `npm run bench -- [options]
   --open-loop RATE   echo cases only: RATE messages per second at fixed times, latency from when each was due
   --server-cpu N     core of the server (1)
   --load-cpu N       core of the load generator (0)
+  --page             runs nothing: writes the tables of docs/benchmark.md from the recorded whole runs
   --help
 Results: bench/results/latest.{md,json,svg}; with --node: node-VERSION.*; of a run with fewer cases, targets, trials
 or seconds, and of an open loop: partial.*`
 
-/** Parses the arguments, or returns undefined when help is asked for. Throws on anything unknown. */
-export function parseOptions(args: string[]): Options | undefined {
+/** Parses the arguments, or returns what is asked for in the place of a run. Throws on anything unknown. */
+export function parseOptions(args: string[]): Options | 'help' | 'page' {
   const text = { type: 'string' } as const
   const { values } = parseArgs({
     args,
@@ -52,10 +53,12 @@ export function parseOptions(args: string[]): Options | undefined {
       'server-cpu': text,
       'load-cpu': text,
       quick: { type: 'boolean' },
+      page: { type: 'boolean' },
       help: { type: 'boolean' },
     },
   })
-  if (values.help) return undefined
+  if (values.help) return 'help'
+  if (values.page) return 'page'
   const quick = values.quick ?? false
   const openLoop = values['open-loop']
   const openLoopRate = openLoop === undefined ? null : number('open-loop', openLoop, 0, 1)

@@ -132,7 +132,8 @@ function measureOverview(results: readonly CaseResult[]): string {
   return renderTable(header, rows, [0, 1, 9])
 }
 
-function targetOf(result: CaseResult, target: Target): TargetResult | undefined {
+/** What a target has reached in a case. */
+export function targetOf(result: CaseResult, target: Target): TargetResult | undefined {
   return result.targets.find((one) => one.target === target)
 }
 
@@ -256,7 +257,8 @@ function show(value: Maybe<Spread>, text: (value: number) => string): string {
   return value ? text(value.median) : '–'
 }
 
-function times(ratio: Maybe<Spread>): string {
+/** A ratio as text. */
+export function times(ratio: Maybe<Spread>): string {
   return show(ratio, (value) => `${hundredths(value)}×`)
 }
 

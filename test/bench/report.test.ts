@@ -2,6 +2,7 @@
 import { drawChart } from '../../bench/chart'
 import { CASES, METRICS, isThroughput, selectCases, targetsOf } from '../../bench/matrix'
 import { parseOptions } from '../../bench/options'
+import type { Options } from '../../bench/options'
 import { progressLine } from '../../bench/progress'
 import { caseTable, overviews, remarks, toMarkdown } from '../../bench/report'
 import { evaluate } from '../../bench/statistics'
@@ -148,12 +149,12 @@ describe('options', () => {
 
   test('a selection or a quick run is not full', () => {
     expect(parseOptions(['--quick'])).toMatchObject({ trials: 2, seconds: 1, isFull: false })
-    expect(parseOptions(['--targets', 'node'])?.isFull).toBe(false)
-    expect(parseOptions(['--cases', 'echo'])?.isFull).toBe(false)
+    expect(parseOptions(['--targets', 'node'])).toMatchObject({ isFull: false })
+    expect(parseOptions(['--cases', 'echo'])).toMatchObject({ isFull: false })
   })
 
   test('servers run on the node that runs the benchmark, or on another one', () => {
-    expect(parseOptions([])?.node).toBe(process.execPath)
+    expect(parseOptions([])).toMatchObject({ node: process.execPath })
     expect(parseOptions(['--node', '/some/node'])).toMatchObject({
       node: '/some/node',
       isFull: true,
@@ -161,13 +162,13 @@ describe('options', () => {
   })
 
   test('an open loop takes the echo cases, without the goals of a closed one', () => {
-    const options = parseOptions(['--open-loop', '20000'])
+    const options = parseOptions(['--open-loop', '20000']) as Options
     expect(options).toMatchObject({ openLoopRate: 20_000, isFull: false })
-    expect(options?.cases.map((one) => one.kind)).toEqual(
+    expect(options.cases.map((one) => one.kind)).toEqual(
       CASES.map((one) => one.kind).filter((kind) => kind === 'echo' || kind === 'ws-echo'),
     )
-    expect(options?.cases.flatMap((one) => one.goals)).toEqual([])
-    expect(parseOptions([])?.openLoopRate).toBeNull()
+    expect(options.cases.flatMap((one) => one.goals)).toEqual([])
+    expect(parseOptions([])).toMatchObject({ openLoopRate: null })
   })
 
   test('an open loop refuses other cases, and rates that are none', () => {
@@ -181,6 +182,11 @@ describe('options', () => {
     expect(() => parseOptions(['--trials', '1.5'])).toThrow('--trials needs a whole number')
     expect(() => parseOptions(['--seconds', 'x'])).toThrow('--seconds needs a number')
     expect(() => parseOptions(['--fast'])).toThrow('--fast')
+  })
+
+  test('what is asked for in the place of a run is told', () => {
+    expect(parseOptions(['--help'])).toBe('help')
+    expect(parseOptions(['--page'])).toBe('page')
   })
 })
 

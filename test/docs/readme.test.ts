@@ -6,6 +6,7 @@ import { execFile } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import ts from 'typescript'
+import { withTables } from '../../bench/page'
 import { blocks, commands, links, readme, root, scripts, text } from './commands'
 
 interface Manifest {
@@ -123,7 +124,10 @@ describe('what the README names', () => {
     expect(readme.split('\n').length).toBeLessThanOrEqual(135)
   })
 
-  test('the table of the benchmark has its place', () => {
-    expect(text).toMatch(/<!-- bench:begin -->[\s\S]*<!-- bench:end -->/)
+  test('the tables of the benchmark are those of the recorded runs: npm run bench -- --page', () => {
+    const page = readFileSync(join(root, 'docs/benchmark.md'), 'utf8')
+    expect(withTables(page, join(root, 'bench/results'))).toBe(page)
+    expect(() => withTables('no place', join(root, 'bench/results'))).toThrow('has no')
+    expect(() => withTables(page, join(root, 'docs'))).toThrow('no whole run of Node 24')
   })
 })
