@@ -299,13 +299,16 @@ scenes({
   const { fd } = socket[Object.getOwnPropertySymbols(socket).find((symbol) => symbol.description === 'state symbol')].handle
   const child = spawn(process.execPath, [...process.execArgv, __filename, 'child'], { stdio: ['ignore', 'pipe', 'inherit', fd] })
   let had = 0
-  // Closes with the first one that it gets: the others are the child's.
-  socket.on('message', () => { had++; socket.close() })
   let heard = ''
+  const count = () => {
+    if (had + heard.length - 'ready '.length === 40) { child.kill(); done('all') }
+  }
+  // Closes with the first one that it gets: the others are the child's.
+  socket.on('message', () => { had++; socket.close(); count() })
   child.stdout.on('data', async (data) => {
     heard += data
     if (heard === 'ready ') await sendAll(client, socket.address().port, '127.0.0.1', Array.from({ length: 40 }, () => 'x'))
-    if (had + heard.length - 'ready '.length === 40) { child.kill(); done('all') }
+    count()
   })`,
   ),
 
