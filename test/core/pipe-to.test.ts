@@ -14,6 +14,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import type { Completion, Connection } from '../../src/core/index'
 import { digest, pattern, readAll as readOn } from '../e2e/wire'
 import {
+  carriers,
   drivers,
   expectWorks,
   loadCore,
@@ -126,12 +127,7 @@ const refuse = `
   }
 `
 
-const means = drivers.flatMap((name) => [
-  { name, by: 'pipes' },
-  { name, by: 'buffers' },
-])
-
-describe.each(means)('$name, by $by', ({ name, by }) => {
+describe.each(carriers)('$name, by $by', ({ name, by }) => {
   const pipes = by === 'pipes'
   let core: Core
   /** What is open. */

@@ -49,6 +49,12 @@ export function loadCore(driver: DriverName, { pipes = true }: CoreOptions = {})
   return loaded!
 }
 
+/** How pipeTo carries bytes, on each driver: by way of pipes, and where there are none by way of buffers. */
+export const carriers = drivers.flatMap((name) => [
+  { name, by: 'pipes' },
+  { name, by: 'buffers' },
+])
+
 export interface Pair {
   listener: core.Listener
   near: core.Connection

@@ -4,7 +4,7 @@
  */
 import { execFile, execFileSync } from 'node:child_process'
 import { promisify } from 'node:util'
-import { drivers, loadCore } from './real'
+import { carriers, loadCore } from './real'
 
 const client = `
 import socket, sys
@@ -31,12 +31,7 @@ function hasPython(): boolean {
   }
 }
 
-const means = drivers.flatMap((driver) => [
-  { driver, by: 'pipes' },
-  { driver, by: 'buffers' },
-])
-
-describe.each(means)('an urgent byte on $driver, by $by', ({ driver, by }) => {
+describe.each(carriers)('an urgent byte on $name, by $by', ({ name, by }) => {
   const title = 'is left out, and what follows it is sent on'
   if (!hasPython()) {
     test.skip(`${title} (skipped: there is no python3)`, () => {})
@@ -44,7 +39,7 @@ describe.each(means)('an urgent byte on $driver, by $by', ({ driver, by }) => {
   }
 
   test(title, async () => {
-    const { listen, orThrow } = loadCore(driver, { pipes: by === 'pipes' })
+    const { listen, orThrow } = loadCore(name, { pipes: by === 'pipes' })
     await using listener = await listen({ port: 0, host: '127.0.0.1' })
     const running = promisify(execFile)('python3', ['-c', client, `${listener.localName!.port}`], {
       timeout: 15_000,
