@@ -10,7 +10,7 @@ module.exports = {
   testEnvironment: 'node',
   roots: ['<rootDir>/test'],
   testMatch: ['**/*.test.ts'],
-  testTimeout: 20_000,
+  testTimeout: 120_000,
   maxWorkers: 2,
   modulePathIgnorePatterns: ['<rootDir>/dist/'],
   transform: {

@@ -8,13 +8,12 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
+import { programDeadlineMs } from './deadlines'
 
 setFlagsFromString('--expose-gc')
 export const collect = runInNewContext('gc') as () => void
 
 const runner = join(__dirname, '..', 'node_modules/jest/bin/jest.js')
-/** Of one start of Jest with one test. */
-const deadlineMs = 60_000
 
 let callsFinalizers: Promise<boolean> | undefined
 
@@ -45,11 +44,11 @@ export function testCollected(file: string, title: string, body: () => Promise<v
         {
           env: { ...process.env, TEST_IN_FRESH_PROCESS: '1' },
           encoding: 'utf8',
-          timeout: deadlineMs,
+          timeout: programDeadlineMs,
         },
       )
       expect({ status, stderr }).toEqual({ status: 0, stderr: expect.stringContaining('1 passed') })
     },
-    deadlineMs + 10_000,
+    programDeadlineMs + 10_000,
   )
 }

@@ -22,14 +22,16 @@ export interface ConformanceArguments {
   html: string | undefined
   /** Differential runs; 0 for none. */
   seeds: number
+  /** How many times as long as usual a check waits for what has to come. */
+  patience: number
 }
 
 export const conformanceUsage =
   'uring-net conformance [--subject file.mjs] [--driver uring|epoll|node|all] [--grep pattern] ' +
-  '[--json file] [--html file] [--list] [--seeds N]'
+  '[--json file] [--html file] [--list] [--seeds N] [--patience N]'
 
 export function parseConformanceArguments(args: readonly string[]): ConformanceArguments {
-  const { help, list, subject, driver, grep, json, html, seeds } = read(args)
+  const { help, list, subject, driver, grep, json, html, seeds, patience } = read(args)
   const isAnyDriver = driver === 'all' || (driver === undefined && subject === undefined)
   return {
     help,
@@ -41,6 +43,7 @@ export function parseConformanceArguments(args: readonly string[]): ConformanceA
     json,
     html,
     seeds: seeds === undefined ? 0 : count(seeds),
+    patience: patience === undefined ? 1 : times(patience),
   }
 }
 
@@ -58,6 +61,7 @@ function read(args: readonly string[]) {
         json: string,
         html: string,
         seeds: string,
+        patience: string,
       },
     })
     return values
@@ -84,6 +88,11 @@ function pattern(text: string): RegExp {
 function count(text: string): number {
   if (/^\d{1,9}$/.test(text)) return Number(text)
   throw wrong(`--seeds takes a number; '${text}' is none`)
+}
+
+function times(text: string): number {
+  if (/^[1-9]\d{0,2}$/.test(text)) return Number(text)
+  throw wrong(`--patience takes a number from 1 to 999; '${text}' is none`)
 }
 
 function wrong(message: string): UsageError {

@@ -25,7 +25,8 @@ Exit code: 0 every check passes or is a known failure, 1 one fails, 2 wrong usag
   --json F      writes the outcomes; - is standard output
   --html F      writes a page with the matrix of subjects and checks
   --list        prints the checks, and runs none
-  --seeds N     also plays N random scripts against node:net and the drivers, and compares`
+  --seeds N     also plays N random scripts against node:net and the drivers, and compares
+  --patience N  waits N times as long for what has to come (2 s): for a slow machine`
 
 export const conformance: Command = {
   summary: 'checks whether sockets keep the rules that stream libraries rely on',

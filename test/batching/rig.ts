@@ -10,11 +10,11 @@ import { once } from 'node:events'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { programDeadlineMs } from '../deadlines'
 import { drivers } from '../e2e/subjects'
 import { command, nodes, program } from '../register/program'
 import type { Mode } from '../register/program'
 
-const deadlineMs = 8_000
 const wsPath = require.resolve('ws')
 
 /** register: loaded before the program. library: the program's own `net` is the package. */
@@ -123,7 +123,7 @@ export async function play(mode: Mode, way: Way, node: string, what: Play): Prom
   const timer = setTimeout(() => {
     isLate = true
     for (const child of [server, peer]) child.kill('SIGKILL')
-  }, deadlineMs)
+  }, programDeadlineMs)
   try {
     const played = await conduct(server, peer, {
       clients: count,

@@ -139,6 +139,21 @@ test('--html writes a page, and --json a file', async () => {
   expect(JSON.parse(readFileSync(json!, 'utf8'))).toMatchObject({ node: process.version })
 })
 
+test('--patience waits longer for what has to come, so that a slow subject passes', async () => {
+  const file = subjectFile(`${imported}
+    const makePair = async (options) => {
+      await new Promise((resolve) => setTimeout(resolve, 2500))
+      return nodeNet.makePair(options)
+    }
+    export default { ...nodeNet, name: 'slow', makePair }`)
+  const late = await outcomes(file)
+  expect(late).toMatchObject({
+    code: 1,
+    report: { subjects: [{ outcomes: [{ status: 'failed' }] }] },
+  })
+  expect(await outcomes(file, '--patience', '10')).toMatchObject({ code: 0 })
+})
+
 test('--list prints the checks that match, and runs none', async () => {
   const { stdout, code } = await runCli(['conformance', '--list', '--grep', 'harness'])
   expect(stdout).toMatch(/^H-1 +harness +required +makePair\(\)/)
@@ -163,6 +178,7 @@ test.each([
   ['a pattern that is none', ['--grep', '('], /--grep: Invalid regular expression/],
   ['a pattern that nothing matches', ['--grep', 'xyzzy'], /no check matches/],
   ['a number that is none', ['--seeds', 'many'], /'many' is none/],
+  ['no patience at all', ['--patience', '0'], /'0' is none/],
   ['an unknown option', ['--fly'], /Unknown option '--fly'/],
   ['an argument too many', ['x'], /Unexpected argument 'x'/],
 ])('%s is wrong usage: exit code 2', async (_title, args, message) => {

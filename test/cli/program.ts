@@ -4,6 +4,7 @@ import type { ChildProcess } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { programDeadlineMs, waitDeadlineMs } from '../deadlines'
 import { dist } from '../e2e/program'
 
 export const cli = join(dist, 'src', 'cli', 'main.js')
@@ -36,7 +37,7 @@ export function startCli(args: string[], options: CliOptions = {}): ChildProcess
   return spawn(file!, rest, {
     env: { ...inherited, ...(driver === undefined ? {} : { URING_NET_DRIVER: driver }), ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
-    timeout: 30_000,
+    timeout: programDeadlineMs,
     killSignal: 'SIGKILL',
     ...(cwd === undefined ? {} : { cwd }),
   })
@@ -62,7 +63,7 @@ export function writeApp(name: string, source: string): string {
   const directory = mkdtempSync(join(tmpdir(), 'uring-net-cli-'))
   directories.push(directory)
   const path = join(directory, name)
-  writeFileSync(path, `${source}\nsetTimeout(() => process.exit(99), 10_000).unref();\n`)
+  writeFileSync(path, `${source}\nsetTimeout(() => process.exit(99), ${waitDeadlineMs}).unref();\n`)
   return path
 }
 

@@ -15,7 +15,7 @@ import { Progress } from './report/progress'
 import { toCheckRecord } from './report/record'
 import type { Report, SubjectRecord } from './report/record'
 import { coloured, countsOf, formatReport, plain } from './report/text'
-import { defaultClocks } from './run'
+import { clocksOf } from './run'
 import { playOnDrivers } from './seeds'
 import type { Source } from './source'
 
@@ -89,7 +89,7 @@ function packageVersion(): string {
 
 /** A job for each subject, in the report's order, and its place in the report. */
 async function findJobs(
-  { subject: path, drivers, isAnyDriver }: ConformanceArguments,
+  { subject: path, drivers, isAnyDriver, patience }: ConformanceArguments,
   checks: readonly Check[],
   report: Report,
 ): Promise<Map<Job, SubjectRecord>> {
@@ -115,7 +115,7 @@ async function findJobs(
         subject: name,
         driver,
         checks: checks.map(({ id }) => id),
-        clocks: defaultClocks,
+        clocks: clocksOf(patience),
       }
       const label = driver === undefined || name.includes(driver) ? name : `${name} on ${driver}`
       const record = { label, name, driver: driver ?? '', capabilities, outcomes: [], ms: 0 }

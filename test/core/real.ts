@@ -7,6 +7,7 @@ import type { StdioOptions } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { constants, tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { programDeadlineMs } from '../deadlines'
 import type * as readiness from '../../src/adapters/readiness'
 import type * as active from '../../src/core/active'
 import type * as core from '../../src/core/index'
@@ -150,7 +151,7 @@ export function start(
   const process_ = spawn(node, [...flags, '-e', program], {
     env: { ...process.env, URING_NET_DRIVER: driver, NODE_OPTIONS: '' },
     stdio: ['ignore', 'pipe', 'pipe', ...stdio],
-    timeout: 15_000,
+    timeout: programDeadlineMs,
     killSignal: 'SIGKILL',
   })
   const child: Child = {

@@ -4,6 +4,7 @@
  */
 import { execFile, execFileSync } from 'node:child_process'
 import { promisify } from 'node:util'
+import { programDeadlineMs } from '../deadlines'
 import { carriers, loadCore } from './real'
 
 const client = `
@@ -42,7 +43,7 @@ describe.each(carriers)('an urgent byte on $name, by $by', ({ name, by }) => {
     const { listen, orThrow } = loadCore(name, { pipes: by === 'pipes' })
     await using listener = await listen({ port: 0, host: '127.0.0.1' })
     const running = promisify(execFile)('python3', ['-c', client, `${listener.localName!.port}`], {
-      timeout: 15_000,
+      timeout: programDeadlineMs,
     })
     await using connection = (await listener.accept())!
     orThrow(await connection.pipeTo(connection))

@@ -6,6 +6,7 @@ import { execFile } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import ts from 'typescript'
+import { programDeadlineMs } from '../deadlines'
 import { withTables } from '../../bench/page'
 import { blocks, commands, links, readme, root, scripts, text } from './commands'
 
@@ -26,7 +27,7 @@ function run(command: string): Promise<Ended> {
   return new Promise((resolve) => {
     // The command alone, not the shell, is what has to end: exec leaves one process to kill.
     const args = ['-c', command.replace(/^((?:\w+=\w+ )?)/, '$1exec ')]
-    const options = { cwd: root, timeout: 10_000, killSignal: 'SIGKILL' } as const
+    const options = { cwd: root, timeout: programDeadlineMs, killSignal: 'SIGKILL' } as const
     execFile('bash', args, options, (error, output, errors) => {
       const code = error === null ? 0 : typeof error.code === 'number' ? error.code : -1
       resolve({ code, output, errors })

@@ -4,6 +4,7 @@ import type { ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
+import { programDeadlineMs } from '../deadlines'
 import type { DashboardStats } from '../../src/dashboard/index'
 import { drivers } from './subjects'
 
@@ -33,7 +34,7 @@ describe.each([...drivers, 'node'])('on %s', (driver) => {
     child = spawn(process.execPath, ['-e', program], {
       env: { ...process.env, URING_NET_DRIVER: driver },
       stdio: ['ignore', 'pipe', 'inherit'],
-      timeout: 20_000,
+      timeout: programDeadlineMs,
     })
     const [line] = (await once(createInterface(child.stdout!), 'line')) as [string]
     base = `http://127.0.0.1:${line}`

@@ -10,6 +10,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
+import { programDeadlineMs } from '../deadlines'
 import { drivers } from './subjects'
 
 type Child = ChildProcessByStdio<null, Readable, null>
@@ -22,7 +23,7 @@ function run(driver: string, name: string, args: (string | number)[]): Child {
   const child = spawn(process.execPath, [path, ...args.map(String)], {
     env: { ...process.env, URING_NET_DRIVER: driver },
     stdio: ['ignore', 'pipe', 'inherit'],
-    timeout: 15_000,
+    timeout: programDeadlineMs,
   })
   running.add(child)
   return child

@@ -304,10 +304,10 @@ sameAsNode('a timeout fires on silence and is put off by traffic', async (net) =
   const { accepted, connected, stop } = await pair({ server: nodeNet, client: net })
   connected.resume()
   const began = Date.now()
-  connected.setTimeout(150)
-  setTimeout(() => accepted.write('x'), 100)
+  connected.setTimeout(800)
+  setTimeout(() => accepted.write('x'), 200)
   await once(connected, 'timeout')
-  const isPutOff = Date.now() - began >= 240
+  const isPutOff = Date.now() - began >= 990
   await stop()
   return isPutOff
 })

@@ -1,6 +1,7 @@
 /** Runs a whole program as a child process on one implementation, for what only a process of its own shows. */
 import { spawn } from 'node:child_process'
 import { join } from 'node:path'
+import { programDeadlineMs } from '../deadlines'
 
 export interface Outcome {
   stdout: string
@@ -17,21 +18,19 @@ interface ProgramOptions {
   env?: NodeJS.ProcessEnv
   /** For node itself. */
   flags?: string[]
-  /** The program is ended by force then. */
-  deadlineMs?: number
 }
 
 /** Runs a program in which `net` is uring-net on that driver (or node:net), and `nodeNet` is node:net. */
 export function run(
   driver: string,
   source: string,
-  { env = {}, flags = [], deadlineMs = 10_000 }: ProgramOptions = {},
+  { env = {}, flags = [] }: ProgramOptions = {},
 ): Promise<Outcome> {
   const module = driver === 'node:net' ? driver : library
   const prelude = `const net = require(${JSON.stringify(module)});const nodeNet = require('node:net');`
   const child = spawn(process.execPath, [...flags, '-e', prelude + source], {
     env: { ...process.env, ...(driver === 'node:net' ? {} : { URING_NET_DRIVER: driver }), ...env },
-    timeout: deadlineMs,
+    timeout: programDeadlineMs,
     killSignal: 'SIGKILL',
   })
   const outcome: Outcome = { stdout: '', stderr: '', code: null }

@@ -10,6 +10,7 @@ import type { Server, Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
+import { programDeadlineMs } from '../deadlines'
 import { FrameReader, PriorityWriter } from '../../examples/priority-writer'
 import type { Sink } from '../../examples/priority-writer'
 import type { Readiness } from '../../src/adapters/readiness'
@@ -383,7 +384,7 @@ describe.each(drivers)('toReadiness on %s', (name) => {
     const running = promisify(execFile)(process.execPath, ['-e', script], {
       cwd: root,
       env,
-      timeout: 10_000,
+      timeout: programDeadlineMs,
     })
     const [other] = (await accepted) as [Socket]
     expect((await readAll(other)).toString()).toBe('tick '.repeat(10))

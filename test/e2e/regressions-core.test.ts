@@ -7,6 +7,7 @@ import { once } from 'node:events'
 import nodeNet from 'node:net'
 import type { Socket } from 'node:net'
 import { join } from 'node:path'
+import { programDeadlineMs } from '../deadlines'
 import { loadAdapters } from './adapters'
 import { drivers, implementations } from './subjects'
 import { listening, pattern } from './wire'
@@ -86,7 +87,7 @@ async function run(driver: string, source: string): Promise<{ output: string; co
     })()`
   const child = spawn(process.execPath, [...transferFlags, '--expose-gc', '-e', prelude], {
     env: { ...process.env, URING_NET_DRIVER: driver },
-    timeout: 10_000,
+    timeout: programDeadlineMs,
     killSignal: 'SIGKILL',
   })
   let output = ''

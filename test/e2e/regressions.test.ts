@@ -112,8 +112,8 @@ describe.each(['net', 'tls', 'h2c', 'h2'])(
     let oracle: Promise<Outcome> | undefined
 
     test.each(drivers)('%s: is caught, the process goes on and nothing is lost', async (driver) => {
-      const expected = await (oracle ??= run('node:net', source, { deadlineMs: 15_000 }))
-      const ours = await run(driver, source, { deadlineMs: 15_000 })
+      const expected = await (oracle ??= run('node:net', source))
+      const ours = await run(driver, source)
       expect(expected.stdout).toContain('["close rejects",200000,true,true]\n')
       expect(ours.stdout.split('\n')).toEqual(expected.stdout.split('\n'))
       expect(ours.code).toBe(0)
@@ -188,7 +188,7 @@ test.each(implementations())(
 test.each(implementations())(
   '$name: a timeout does not fire while a large write makes progress',
   async ({ net }) => {
-    const timeout = 300
+    const timeout = 700
     const { accepted, connected, stop } = await pair({ server: net, client: nodeNet })
     const began = Date.now()
     let timeouts = 0
@@ -197,7 +197,7 @@ test.each(implementations())(
       if ((since += data.length) < 512 << 10) return
       since = 0
       connected.pause()
-      setTimeout(() => connected.resume(), 25) // The pace of a slow reader.
+      setTimeout(() => connected.resume(), 50) // The pace of a slow reader.
     })
     accepted.setTimeout(timeout, () => timeouts++)
     await new Promise<void>((resolve, reject) =>
@@ -243,7 +243,7 @@ test.each(['node:net', ...drivers])(
          const deadline = Date.now() + 5000
          const collect = () => { gc(); if (handles.size > 0 && Date.now() < deadline) setTimeout(collect, 20); else { console.log(tried > 2 * count, handles.size); process.exit() } }
          setImmediate(collect) })`,
-      { flags: ['--expose-gc'], deadlineMs: 15_000 },
+      { flags: ['--expose-gc'] },
     )
     expect({ stdout, stderr, code }).toEqual({ stdout: 'true 0\n', stderr: '', code: 0 })
   },

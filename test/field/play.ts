@@ -3,16 +3,16 @@
  * what came of it. Owns the processes; every one has a deadline.
  */
 import { spawn } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { programDeadlineMs } from '../deadlines'
 import { writeApp } from '../cli/program'
 import { library } from '../e2e/program'
 import { drivers } from '../e2e/subjects'
 import { command, nodes } from '../register/program'
 import type { Mode } from '../register/program'
 
-const deadlineMs = 15_000
 const stage = join(__dirname, 'stage.js')
 const prelude = `const { net, attach, pair, say, places, listen, peer, closed, turn, told, events, done, once } = require(${JSON.stringify(stage)});`
 
@@ -30,7 +30,7 @@ export interface Played {
   /** The driver has carried sockets. */
   isCarried: boolean
   unexpectedCompletions: number
-  /** The most memory that was resident, in KiB. */
+  /** The most memory that was resident until `done`, in KiB. */
   peakKb: number
 }
 
@@ -49,14 +49,6 @@ export interface Scene {
   holds?: (ours: Played, plain: Played) => void
   /** It may be that libuv reads for all sockets of the program. */
   isNotCarried?: boolean
-}
-
-function peakOf(pid: number): number {
-  try {
-    return Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1] ?? 0)
-  } catch {
-    return 0
-  }
 }
 
 /** Runs the program to its end; one that hangs is ended by force, which its exit tells. */
@@ -79,29 +71,24 @@ export async function play(mode: Mode, way: Way, node: string, scene: Scene): Pr
     },
     cwd: dirname(path),
     stdio: ['pipe', 'pipe', 'pipe'],
-    timeout: deadlineMs,
+    timeout: programDeadlineMs,
     killSignal: 'SIGKILL',
   })
   child.stdin.on('error', () => {})
   if (by === 'repl') child.stdin.write(`${source.replace(/\n/g, ' ')}\n`)
   else child.stdin.end()
   let stdout = ''
-  const played = { stderr: '', peakKb: 0 }
+  let stderr = ''
   child.stdout.on('data', (data: Buffer) => (stdout += data.toString()))
-  child.stderr.on('data', (data: Buffer) => (played.stderr += data.toString()))
-  const timer = setInterval(() => {
-    played.peakKb = Math.max(played.peakKb, peakOf(child.pid!))
-  }, 5)
+  child.stderr.on('data', (data: Buffer) => (stderr += data.toString()))
   const exit = await new Promise<string>((resolve) => {
     child.on('close', (code, signal) => resolve(String(signal ?? code)))
   })
-  clearInterval(timer)
   rmSync(directory, { recursive: true, force: true })
   const lines = stdout.split('\n').slice(0, -1)
   // A prompt of the REPL is before it, and a peer's lines may be behind it.
   const said = /\{"result".*\}/.exec(stdout)?.[0] ?? '{}'
-  const { result, driver, isCarried, unexpectedCompletions } = JSON.parse(said) as Played
-  return { ...played, result, driver, isCarried, unexpectedCompletions, lines, exit }
+  return { ...(JSON.parse(said) as Played), lines, stderr, exit }
 }
 
 /** The scenes of a test's file: one test for the oracle, and one for each way and driver. */

@@ -101,7 +101,7 @@ const lastWords = String.raw`(place, pid, pair) => {
   }
   const stop = () => {
     process.kill(pid, 'SIGSTOP')
-    while (state() !== 'T');
+    for (const end = Date.now() + 30000; state() !== 'T'; ) if (Date.now() > end) throw new Error('it does not stop: ' + state())
   }
   const serve = (socket, raw) => {
     socket.on('error', () => {})
@@ -111,7 +111,16 @@ const lastWords = String.raw`(place, pid, pair) => {
       socket.pause()
       whenAsleep(() => {
         stop()
-        socket.write('last words', () => { raw.destroy(); raw.on('close', () => process.kill(pid, 'SIGCONT')) })
+        let waitsFor = 'its last words to be written'
+        const late = setTimeout(() => console.error('the peer waits for ' + waitsFor), 30000)
+        socket.write('last words', () => {
+          waitsFor = 'its end to be closed'
+          raw.destroy()
+          raw.on('close', () => {
+            clearTimeout(late)
+            process.kill(pid, 'SIGCONT')
+          })
+        })
       })
     })
   }

@@ -6,7 +6,7 @@
  */
 const { fork } = require('node:child_process')
 const { once } = require('node:events')
-const { writeSync } = require('node:fs')
+const { readFileSync, writeSync } = require('node:fs')
 const { join } = require('node:path')
 
 const { TEST_MODE, TEST_WAY, TEST_LIBRARY, TEST_DIRECTORY, TEST_PAIR } = process.env
@@ -82,11 +82,20 @@ function events(socket, names = ['data', 'end', 'finish', 'error', 'close'], log
   return log
 }
 
+/** The most memory that was resident, in KiB. Not ru_maxrss: that counts the process which this one was started from, too. */
+const peakKb = () => Number(/VmHWM:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'))[1])
+
 /** Says the result, the driver and whether it has received for sockets, and whether something strayed; and ends. */
 function done(result) {
   const driver = isPlain ? undefined : require(TEST_LIBRARY).driver
   const { opened = 0, unexpectedCompletions = 0 } = driver?.stats() ?? {}
-  say({ result, driver: driver?.name ?? 'plain', isCarried: opened > 0, unexpectedCompletions })
+  say({
+    result,
+    driver: driver?.name ?? 'plain',
+    isCarried: opened > 0,
+    unexpectedCompletions,
+    peakKb: peakKb(),
+  })
   process.exit()
 }
 

@@ -3,6 +3,7 @@ import * as net from 'node:net'
 import { readFileSync } from 'node:fs'
 import type { DriverKind } from '../../src/core/binding'
 import { SocketOption } from '../../src/core/binding'
+import { within } from '../deadlines'
 import {
   blockedBytes,
   check,
@@ -15,7 +16,6 @@ import {
   kinds,
   makeRig,
   pattern,
-  within,
   written,
 } from './rig'
 import type { Rig } from './rig'

@@ -2,17 +2,8 @@
 import { once } from 'node:events'
 import * as net from 'node:net'
 import { Worker } from 'node:worker_threads'
-import {
-  closeRigs,
-  collect,
-  descriptors,
-  digest,
-  emitted,
-  kinds,
-  makeRig,
-  pattern,
-  within,
-} from './rig'
+import { within } from '../deadlines'
+import { closeRigs, collect, descriptors, digest, emitted, kinds, makeRig, pattern } from './rig'
 import { env, program, run } from './run-child'
 
 afterEach(closeRigs)

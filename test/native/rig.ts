@@ -18,6 +18,7 @@ import {
   Op,
   loadBinding,
 } from '../../src/core/binding'
+import { within } from '../deadlines'
 import type { DriverKind, NativeDriver, NativeOptions, SocketName } from '../../src/core/binding'
 
 export const binding = loadBinding()
@@ -38,9 +39,6 @@ export const kinds: DriverKind[] = probed.uringError === 0 ? ['uring', 'epoll'] 
 if (kinds.length === 1) {
   console.warn(`uring driver not tested: ${probed.uringStep} failed with ${probed.uringError}`)
 }
-
-/** Loaded machines and sanitizers are slow; nothing here waits this long when it works. */
-const deadlineMs = 10_000
 
 export const options: NativeOptions = {
   poolBytes: 1 << 20,
@@ -93,19 +91,6 @@ interface Started {
 export interface Provided {
   readonly count: number
   readonly bytes: number
-}
-
-/** Rejects when `promise` has not settled in time, naming what was waited for. */
-export async function within<T>(what: string, promise: Promise<T>, ms = deadlineMs): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no ${what} within ${ms} ms`)), ms)
-  })
-  try {
-    return await Promise.race([promise, late])
-  } finally {
-    clearTimeout(timer)
-  }
 }
 
 /** Indices above those that can be provided. */

@@ -3,7 +3,8 @@ import { spawn } from 'node:child_process'
 import type { ChildProcess, StdioOptions } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
-import { addonPath, within } from './rig'
+import { programDeadlineMs, within } from '../deadlines'
+import { addonPath } from './rig'
 
 export const program = join(__dirname, 'child.js')
 export const env = {
@@ -62,7 +63,7 @@ export async function run(name: string, kind: string, setting: Setting = {}): Pr
   child.stderr!.on('data', (chunk) => (stderr += chunk))
   const closed = once(child, 'close') as Promise<[number | null, NodeJS.Signals | null]>
   try {
-    const [code, signal] = await within(`end of ${name}`, closed, 15_000)
+    const [code, signal] = await within(`end of ${name}`, closed, programDeadlineMs)
     return { code, signal, said, stderr }
   } finally {
     child.kill('SIGKILL')

@@ -1,4 +1,5 @@
 /** Bytes through the raw contract: receives into provided buffers, sends, shutdown. The peer is node:net. */
+import { within } from '../deadlines'
 import {
   blockedBytes,
   closeRigs,
@@ -8,7 +9,6 @@ import {
   kinds,
   makeRig,
   pattern,
-  within,
   written,
 } from './rig'
 import type { Rig } from './rig'

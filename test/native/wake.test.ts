@@ -1,5 +1,6 @@
 /** A wake is a completion and nothing else: as many as were commanded, and never instead of anybody's turn. */
-import { closeRigs, kinds, makeRig, within } from './rig'
+import { within } from '../deadlines'
+import { closeRigs, kinds, makeRig } from './rig'
 
 afterEach(closeRigs)
 

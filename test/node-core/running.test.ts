@@ -3,6 +3,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { programDeadlineMs, waitDeadlineMs } from '../deadlines'
 import { environment, preloadArguments } from './environment'
 import type { Settings } from './running'
 import { Runner, ending } from './running'
@@ -24,7 +25,7 @@ async function run(name: string, settings: Partial<Settings> = {}) {
     node: process.execPath,
     nodeArguments: [],
     env: environment(process.env, {}),
-    timeoutMs: 10_000,
+    timeoutMs: programDeadlineMs,
     ...settings,
   })
   try {
@@ -36,7 +37,7 @@ async function run(name: string, settings: Partial<Settings> = {}) {
 
 /** A killed process is gone, or waits for a parent that nobody here is; there is no event for it. */
 async function awaitEnd(pid: number): Promise<void> {
-  for (const deadline = Date.now() + 5_000; Date.now() < deadline; await delay(10)) {
+  for (const deadline = Date.now() + waitDeadlineMs; Date.now() < deadline; await delay(10)) {
     try {
       if (/^\d+ \(.*\) [ZX]/.test(readFileSync(`/proc/${pid}/stat`, 'utf8'))) return
     } catch {

@@ -8,6 +8,7 @@ import { once } from 'node:events'
 import { mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { waitDeadlineMs } from '../deadlines'
 import { library } from '../e2e/program'
 import { drivers } from '../e2e/subjects'
 import { command, expectLines, nodes, program, removeApps, run, scenarios } from './program'
@@ -15,8 +16,6 @@ import type { Mode, Scenario } from './program'
 import { names } from './protocols'
 
 afterAll(removeApps)
-
-const deadline = 8_000
 
 /** What a driver has carried. */
 interface Bytes {
@@ -83,7 +82,7 @@ class Pair {
   }
 
   async #answer(child: ChildProcess, ask: unknown): Promise<unknown> {
-    const answered = once(child, 'message', { signal: AbortSignal.timeout(deadline) })
+    const answered = once(child, 'message', { signal: AbortSignal.timeout(waitDeadlineMs) })
     if (ask !== undefined) child.send(ask as object)
     return ((await answered) as unknown[])[0]
   }

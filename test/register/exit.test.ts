@@ -4,6 +4,7 @@
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { programDeadlineMs } from '../deadlines'
 import { drivers } from '../e2e/subjects'
 import { command, nodes, program, removeApps, run } from './program'
 import type { Mode } from './program'
@@ -98,7 +99,7 @@ async function serve(mode: Mode, node: string, source: string, protocol: string)
   const server = spawn(node, [...args, path], {
     env,
     stdio: ['ignore', 'pipe', 'ignore'],
-    timeout: 10_000,
+    timeout: programDeadlineMs,
     killSignal: 'SIGKILL',
   })
   const exited = once(server, 'exit')

@@ -1,6 +1,7 @@
 /** A small RLIMIT_MEMLOCK: the ring shrinks until it and its receive pool fit, and only then gives way to epoll. */
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
+import { programDeadlineMs } from '../deadlines'
 
 const nobody = 65534
 const isRoot = process.getuid?.() === 0
@@ -22,7 +23,7 @@ function printedWith(kibibytes: number, program: string): string | undefined {
     {
       encoding: 'utf8',
       env,
-      timeout: 15_000,
+      timeout: programDeadlineMs,
       cwd: '/',
       ...(isRoot ? { uid: nobody, gid: nobody } : {}),
     },

@@ -5,6 +5,7 @@
  */
 import { spawn } from 'node:child_process'
 import { dirname, join } from 'node:path'
+import { programDeadlineMs } from '../deadlines'
 import { createCertificate } from '../../examples/demo/certificate'
 import { register, writeApp } from '../cli/program'
 import type { Outcome } from '../cli/program'
@@ -78,7 +79,7 @@ export function run(mode: Mode, path: string, options: ProgramOptions = {}): Pro
     env,
     cwd: dirname(path),
     stdio: ['ignore', 'pipe', 'pipe'],
-    timeout: 15_000,
+    timeout: programDeadlineMs,
     killSignal: 'SIGKILL',
   })
   const outcome: Outcome = { stdout: '', stderr: '', code: null, signal: null }

@@ -6,11 +6,11 @@ import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { programDeadlineMs } from '../deadlines'
 import { createCertificate } from '../../examples/demo/certificate'
 import { dist } from '../e2e/program'
 import type { Outcome } from '../e2e/program'
 
-const deadlineMs = 15_000
 const directories: string[] = []
 
 const pair = JSON.stringify(createCertificate(['localhost', '127.0.0.1']))
@@ -60,7 +60,7 @@ export function run(driver: string, files: Record<string, string>): Promise<Outc
   const child = spawn(process.execPath, [join(directory, 'main.mjs')], {
     cwd: directory,
     env: { ...process.env, URING_NET_DRIVER: driver },
-    timeout: deadlineMs,
+    timeout: programDeadlineMs,
     killSignal: 'SIGKILL',
   })
   const outcome: Outcome = { stdout: '', stderr: '', code: null }

@@ -1,6 +1,7 @@
 /** What serve() starts, for each kind of server: who answers, on which port, what is counted, and what is refused. */
 import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
+import { programDeadlineMs } from '../deadlines'
 import { drivers } from '../e2e/subjects'
 import { expectLines, removePrograms } from './program'
 
@@ -238,7 +239,7 @@ test('the package exports it', () => {
   const output = execFileSync(process.execPath, ['--input-type=module', '-e', source], {
     cwd: join(__dirname, '..', '..'),
     encoding: 'utf8',
-    timeout: 15_000,
+    timeout: programDeadlineMs,
   })
   expect(output).toBe('function function\n')
 })

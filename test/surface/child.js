@@ -8,7 +8,7 @@ const { once } = require('node:events')
 const { readdirSync, writeSync } = require('node:fs')
 const { join } = require('node:path')
 
-const rowDeadlineMs = 8_000
+const rowDeadlineMs = Number(process.env.TEST_ROW_DEADLINE_MS)
 const directory = join(__dirname, 'rows')
 
 function loadThemes() {

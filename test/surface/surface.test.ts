@@ -12,7 +12,7 @@ const chosen = process.env['URING_NET_DRIVER']
 const drivers = chosen === 'uring' || chosen === 'epoll' ? [chosen] : ['uring', 'epoll']
 const nodes = (process.env['URING_NET_TEST_NODES'] ?? process.execPath).split(':')
 const atATime = 2
-const beforeMs = 300_000
+const beforeMs = 1_000_000
 
 function output(node: string, args: string[]): string {
   return execFileSync(node, args, { encoding: 'utf8' }).trim()

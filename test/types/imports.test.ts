@@ -7,6 +7,7 @@ import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import * as ts from 'typescript'
+import { programDeadlineMs } from '../deadlines'
 
 const root = join(__dirname, '..', '..')
 const compileMs = 60_000
@@ -107,7 +108,10 @@ describe.each([true, false])('with esModuleInterop %s', (interop) => {
   describe.each(nodes)('%s', (node) => {
     test.each(chosen.map(({ file }) => file))('%s runs', (file) => {
       const compiled = join(directory, file.replace(/ts$/, 'js'))
-      const output = execFileSync(node, [compiled], { encoding: 'utf8', timeout: 15_000 })
+      const output = execFileSync(node, [compiled], {
+        encoding: 'utf8',
+        timeout: programDeadlineMs,
+      })
       expect(output).toBe('true 6\n')
     })
   })
@@ -121,7 +125,10 @@ describe.each([true, false])('with esModuleInterop %s', (interop) => {
       for (const node of nodes) {
         for (const file of files) {
           const program = file.replace(/ts$/, 'js')
-          const output = execFileSync(node, [program], { encoding: 'utf8', timeout: 15_000 })
+          const output = execFileSync(node, [program], {
+            encoding: 'utf8',
+            timeout: programDeadlineMs,
+          })
           expect(output).toBe('H-1 [ready] true\n')
         }
       }

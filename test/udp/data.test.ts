@@ -1,7 +1,8 @@
 /** Datagrams come and go whole, unchanged, with the right addresses, in both families and against node:dgram. */
 import { createHash } from 'node:crypto'
 import { pattern } from '../e2e/wire'
-import { closing, drivers, loadUdp, makePeer, receive, within } from './rig'
+import { within } from '../deadlines'
+import { closing, drivers, loadUdp, makePeer, receive } from './rig'
 import type { Package } from './rig'
 
 const families = [

@@ -3,7 +3,8 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { drivers, makePeer, within } from './rig'
+import { programDeadlineMs, within } from '../deadlines'
+import { drivers, makePeer } from './rig'
 
 const example = join(__dirname, '../../dist/examples/udp-echo.js')
 
@@ -11,7 +12,7 @@ test.each(drivers)('udp-echo.js echoes on %s', async (driver) => {
   const child = spawn(process.execPath, [example, '0'], {
     env: { ...process.env, URING_NET_DRIVER: driver },
     stdio: ['ignore', 'pipe', 'inherit'],
-    timeout: 15_000,
+    timeout: programDeadlineMs,
   })
   try {
     const [line] = (await within('line', once(createInterface(child.stdout), 'line'))) as [string]

@@ -1,6 +1,7 @@
 /** What ends a socket, a receive or a send, what one socket may hold, and what becomes of what nobody holds. */
 import { collect, testCollected } from '../collected'
-import { closing, deadPort, drivers, loadUdp, makePeer, receive, until, within } from './rig'
+import { within } from '../deadlines'
+import { closing, deadPort, drivers, loadUdp, makePeer, receive, until } from './rig'
 import type { Datagram, DatagramSocket, Package } from './rig'
 
 const address = '127.0.0.1'

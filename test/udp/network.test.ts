@@ -1,7 +1,8 @@
 /** What the network and the kernel's options do to a socket: refusals, groups, hops, shared ports. */
 import { once } from 'node:events'
 import { networkInterfaces } from 'node:os'
-import { closing, deadPort, drivers, loadUdp, makePeer, receive, within } from './rig'
+import { within } from '../deadlines'
+import { closing, deadPort, drivers, loadUdp, makePeer, receive } from './rig'
 import type { Package } from './rig'
 
 const families = [

@@ -7,6 +7,7 @@ import type { RemoteInfo, Socket } from 'node:dgram'
 import { once } from 'node:events'
 import type * as core from '../../src/core/index'
 import type * as udp from '../../src/udp'
+import { within } from '../deadlines'
 import { drivers } from '../e2e/subjects'
 import type { DriverName } from '../e2e/subjects'
 
@@ -34,19 +35,6 @@ export function loadUdp(driver: DriverName): Package {
   }
   if (loaded!.driver.name !== driver) throw new Error(`the ${driver} driver does not run here`)
   return loaded!
-}
-
-/** Rejects when `promise` has not settled in time, naming what was waited for. */
-export async function within<T>(what: string, promise: Promise<T>, ms = 10_000): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no ${what} within ${ms} ms`)), ms)
-  })
-  try {
-    return await Promise.race([promise, late])
-  } finally {
-    clearTimeout(timer)
-  }
 }
 
 const opened: { close(): unknown }[] = []
