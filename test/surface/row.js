@@ -137,8 +137,11 @@ class Row {
   #bind(address, port) {
     const family = this.nodeNet.isIPv6(address) ? 6 : 4
     const handle = this.nodeNet._createServerHandle(address, port, family)
-    if (typeof handle === 'object') this.onOver(() => handle.close())
-    return handle
+    if (typeof handle !== 'object') return handle
+    this.onOver(() => handle.close())
+    // libuv keeps EADDRINUSE back until the handle is used.
+    const error = handle.getsockname({})
+    return error === 0 ? handle : error
   }
 
   // --- watching and waiting -------------------------------------------------------------------------------------
