@@ -7,7 +7,7 @@ import { execFileSync } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { Client, credentials } from '@grpc/grpc-js'
 import { echoService } from './grpc-service'
-import type { Cpu, Window } from './loads'
+import type { Cpu, Window } from './window'
 
 export interface GrpcLoad {
   port: number

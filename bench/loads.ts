@@ -6,28 +6,19 @@ import { join } from 'node:path'
 import type { GrpcLoad } from './grpc-load'
 import { parseH2load } from './h2load'
 import type { Case } from './matrix'
+import type { NativePrograms } from './native-programs'
 import { Program } from './processes'
-import type { TrialOptions } from './trial'
+import type { Cpu, Window } from './window'
 import { parseWrk } from './wrk'
 
-/** CPU figures over a window, as the load generator prints them. */
-export interface Cpu {
+export interface LoadOptions {
+  /** Where the compiled gRPC client is. */
+  folder: string
+  programs: NativePrograms
+  loadCpu: number
+  warmupSeconds: number
   seconds: number
-  serverUserUs: number
-  serverSystemUs: number
-  loadBusyUs: number
-}
-
-export interface Window extends Cpu {
-  ops: number
-  opsPerSecond?: number
-  p50Us?: number
-  p99Us?: number
-  rssKb?: number
-  rssBeforeKb?: number
-  elapsedMs?: number
-  /** Of the slowest flooding connection to the fastest. */
-  share?: number
+  openLoopRate?: number | null
 }
 
 export interface Server {
@@ -39,7 +30,7 @@ const GRACE_MS = 25_000
 /** The same for h2load, which may never end. */
 const H2LOAD_GRACE_MS = 4_000
 
-export function measure(one: Case, server: Server, options: TrialOptions): Promise<Window> {
+export function measure(one: Case, server: Server, options: LoadOptions): Promise<Window> {
   const stretched = { ...options, seconds: options.seconds * one.stretch }
   switch (one.kind) {
     case 'http':
@@ -54,7 +45,7 @@ export function measure(one: Case, server: Server, options: TrialOptions): Promi
   }
 }
 
-async function measureOwn(one: Case, server: Server, options: TrialOptions): Promise<Window> {
+async function measureOwn(one: Case, server: Server, options: LoadOptions): Promise<Window> {
   const { port, pid } = server
   const rate = options.openLoopRate ?? null
   const program = new Program([
@@ -68,7 +59,7 @@ async function measureOwn(one: Case, server: Server, options: TrialOptions): Pro
 }
 
 /** The gRPC client measures its own window; a client in JavaScript has to warm up, too. */
-async function measureGrpc(one: Case, server: Server, options: TrialOptions): Promise<Window> {
+async function measureGrpc(one: Case, server: Server, options: LoadOptions): Promise<Window> {
   const { parallel, bytes } = one
   const { warmupSeconds, seconds, programs } = options
   const { load } = programs
@@ -84,7 +75,7 @@ async function measureGrpc(one: Case, server: Server, options: TrialOptions): Pr
 async function measureProgram(
   one: Case,
   server: Server,
-  options: TrialOptions,
+  options: LoadOptions,
   command: (one: Case, port: number, seconds: number) => string[],
   read: (output: string) => Omit<Window, keyof Cpu>,
 ): Promise<Window> {
@@ -108,7 +99,7 @@ async function measureProgram(
  */
 async function finished(
   one: Case,
-  options: TrialOptions,
+  options: LoadOptions,
   start: (seconds: number) => Program,
 ): Promise<string> {
   for (let factor = 1; one.kind === 'h2' && factor < 9; factor *= 3) {
@@ -148,6 +139,6 @@ function wholeSeconds(seconds: number): number {
   return Math.max(1, Math.round(seconds))
 }
 
-function deadlineMs(options: TrialOptions): number {
+function deadlineMs(options: LoadOptions): number {
   return (options.warmupSeconds + options.seconds) * 1000 + GRACE_MS
 }

@@ -3,27 +3,20 @@
  * core, and the figures of that window. It never repeats, compares or averages.
  */
 import { join } from 'node:path'
-import type { Window } from './loads'
 import { measure } from './loads'
+import type { LoadOptions } from './loads'
 import type { Case, Metric, Target } from './matrix'
 import { METRIC_NAMES, isFloor } from './matrix'
-import type { NativePrograms } from './native-programs'
 import { Program } from './processes'
 import type { Ready } from './server'
+import type { Window } from './window'
 
-export interface TrialOptions {
-  /** Where the compiled server is. */
-  folder: string
-  programs: NativePrograms
+export interface TrialOptions extends LoadOptions {
   /** The node that runs the server. */
   node: string
   /** The folder with key and certificate; cases without TLS need none. */
   certificate?: string | undefined
   serverCpu: number
-  loadCpu: number
-  warmupSeconds: number
-  seconds: number
-  openLoopRate?: number | null
 }
 
 /** Null is what the case has not. */

@@ -1,4 +1,4 @@
-/** The send side of a channel: all or nothing, snapshot, order, one operation in flight, poison, FIN last (W1-W5). */
+/** The send side of a channel: all or nothing, copied, in order, one operation in flight, failed for good, FIN last (W1-W5). */
 import { Channel } from '../../src/core/channel'
 import { errno } from './scripted-kernel'
 import { Recorder, makeChannel } from './fixtures'
@@ -121,7 +121,7 @@ describe('send', () => {
   })
 
   test.each([0, 1, 2])(
-    'a result of %i for 3 bytes never counts as success, and poisons the stream',
+    'a result of %i for 3 bytes never counts as success, and fails the stream',
     (result) => {
       const { kernel, id, seen } = fixture
       send('abc')
@@ -471,7 +471,7 @@ describe('cancelSend', () => {
     expect(seen.events).toEqual([`sent a ${ECANCELED} 0`])
   })
 
-  test('a send that was cancelled untouched does not poison: the stream has no gap', () => {
+  test('a send that was cancelled untouched does not fail the stream: it has no gap', () => {
     const { kernel, channel, id } = fixture
     const request = fixture.seen.sending('a')
     channel.send(Buffer.from('aaa'), request)
@@ -484,7 +484,7 @@ describe('cancelSend', () => {
     expect(kernel.wire(id)).toBe('bc')
   })
 
-  test('a send that was cut short poisons: what follows would land in the gap', () => {
+  test('a send that was cut short fails the stream: what follows would land in the gap', () => {
     const { kernel, channel, id, seen } = fixture
     const request = seen.sending('a')
     channel.send(Buffer.from('aaa'), request)
@@ -614,7 +614,7 @@ describe('cancelSend', () => {
       ])
     })
 
-    test('one that is cancelled after it was taken in part and went on poisons the stream', () => {
+    test('one that is cancelled after it was taken in part and went on fails the stream', () => {
       const { kernel, channel, id, seen } = fixture
       const requests = inFlight('aaa', 'bbb')
       channel.cancelSend(requests.get('bbb')!)

@@ -320,7 +320,7 @@ describe.each(drivers)('toReadiness on %s', (name) => {
     await new Promise(setImmediate)
   })
 
-  it('a failed send poisons it: the error is told, and nothing follows', async () => {
+  it('after a failed send the error is told, and nothing follows', async () => {
     const socket = toReadiness(connection)
     while (socket.tryWrite(Buffer.alloc(40_000)));
     const woken = writable(socket)
