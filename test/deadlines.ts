@@ -11,7 +11,11 @@ export const waitDeadlineMs = 45_000
 export const programDeadlineMs = 60_000
 
 /** Rejects when `promise` has not settled in time, naming what was waited for. */
-export async function within<T>(what: string, promise: Promise<T>, ms = waitDeadlineMs): Promise<T> {
+export async function within<T>(
+  what: string,
+  promise: Promise<T>,
+  ms = waitDeadlineMs,
+): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(new Error(`no ${what} within ${ms} ms`)), ms)

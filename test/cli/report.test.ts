@@ -45,8 +45,10 @@ test('what is not known is null, and survives JSON', () => {
 })
 
 test('features are unknown, not missing, when the probe was refused', () => {
-  const { features } = makeReport('1.0.0', refusedWith(-1, 'setup'))
+  const { splice, ...features } = makeReport('1.0.0', refusedWith(-1, 'setup')).features
   expect(Object.values(features).every(({ present }) => present === null)).toBe(true)
+  // Asked for without a ring.
+  expect(splice.present).toBe(false)
 })
 
 test('the text fits into 100 columns, aligned, without colours unless asked for', () => {

@@ -9,6 +9,8 @@ export interface Feature {
   /** needed: no io_uring driver without; wanted: used where present; unused: probed for later. */
   role: 'needed' | 'wanted' | 'unused'
   purpose: string
+  /** Not of io_uring: known where that is refused, too. */
+  isSystemCall?: true
 }
 
 export const features: Record<FeatureName, Feature> = {
@@ -36,5 +38,10 @@ export const features: Record<FeatureName, Feature> = {
   deferTaskrun: { since: '6.1', role: 'unused', purpose: 'completions wait to be asked for' },
   syncCancel: { since: '6.0', role: 'unused', purpose: 'a cancel that waits for its target' },
   sendZeroCopy: { since: '6.0', role: 'unused', purpose: 'large sends without a copy' },
-  splice: { since: '2.6.17', role: 'wanted', purpose: 'proxies move bytes without a copy' },
+  splice: {
+    since: '2.6.17',
+    role: 'wanted',
+    purpose: 'proxies move bytes without a copy',
+    isSystemCall: true,
+  },
 }

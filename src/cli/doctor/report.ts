@@ -29,7 +29,10 @@ export interface Report {
     | { ok: true; submissionEntries: number; completionEntries: number }
     | { ok: false; step: string; errno: number }
     | null
-  features: Record<FeatureName, Feature & { present: boolean | null; used: boolean }>
+  features: Record<
+    FeatureName,
+    Omit<Feature, 'isSystemCall'> & { present: boolean | null; used: boolean }
+  >
   /** Bytes and descriptors. */
   limits: { memlock: Limits | null; nofile: Limits | null }
   /** 0 off, 1 strict, 2 a filter. */
@@ -71,10 +74,12 @@ export function makeReport(version: string, facts: Facts): Report {
 
 function featuresOf({ probe, used }: Facts): Report['features'] {
   const entries = (Object.keys(features) as FeatureName[]).map((name) => {
-    // A probe that was refused half-way has not asked for what it does not name.
-    const isKnown = probe !== undefined && (probe.features[name] || probe.uringError === 0)
-    const present = isKnown ? probe.features[name] : null
-    return [name, { ...features[name], present, used: used.includes(name) }]
+    const { isSystemCall = false, ...feature } = features[name]
+    const found = probe?.features[name]
+    // A probe that io_uring has refused half-way has not asked for what it does not name.
+    const isKnown = found === true || isSystemCall || probe?.uringError === 0
+    const present = isKnown ? (found ?? null) : null
+    return [name, { ...feature, present, used: used.includes(name) }]
   })
   return Object.fromEntries(entries) as Report['features']
 }
