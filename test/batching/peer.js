@@ -3,7 +3,7 @@
 /*
  * The other end, on plain node:net in a process of its own: connects clients, asks with all of them when it is told to,
  * and reports what each got and how it ended, by the clock that all processes share. It notes each answer in a file, for
- * programs that look while they block. Judges nothing.
+ * programs that look while they block. It serves one play after the other, whose number each message has. Judges nothing.
  */
 const { createHash } = require('node:crypto')
 const { appendFileSync } = require('node:fs')
@@ -26,14 +26,15 @@ process.on('message', ({ open, command }) => {
 
 const commands = {}
 
-function start({ clients: count, protocol, seen, actions = [], paused = 0, ...options }) {
+function start({ number, clients: count, protocol, seen, actions = [], paused = 0, ...options }) {
   const clients = []
+  const tell = (message) => process.send({ number, ...message })
   let waiting = count
   let left = count
   for (let n = 0; n < count; n++) {
     const client = { bytes: [], end: 'open', at: 0 }
     const events = {
-      up: () => --waiting === 0 && process.send('up'),
+      up: () => --waiting === 0 && tell({ up: true }),
       got(bytes) {
         if (client.bytes.length === 0) {
           client.at = now()
@@ -56,12 +57,12 @@ function start({ clients: count, protocol, seen, actions = [], paused = 0, ...op
       end,
       at,
     }))
-    process.send({ report: told }, () => process.exit())
+    tell({ report: told })
   }
   commands.ask = () => {
     for (const { ask } of clients) ask()
     // What loopback carries is in the receive queues of the server when the kernel took it, which is by the next turn.
-    setImmediate(() => setImmediate(() => process.send('asked')))
+    setImmediate(() => setImmediate(() => tell({ asked: true })))
   }
   commands.read = () => clients.slice(0, paused).forEach(({ read }) => read())
   commands.close = () => clients.forEach(({ close }) => close())

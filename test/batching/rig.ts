@@ -81,6 +81,27 @@ const serve = (server, clients = Number(process.env.TEST_CLIENTS)) => {
 }
 `
 
+/** What the peer says. */
+interface Message {
+  up?: true
+  asked?: true
+  report?: Client[]
+}
+
+/** Peers that have reported: their start costs more than a play, so they are used again. */
+const idlePeers: ChildProcess[] = []
+let plays = 0
+
+function takePeer(): ChildProcess {
+  const peer = idlePeers.pop()
+  if (peer?.connected === true) return peer
+  return fork(join(__dirname, 'peer.js'), [], { execArgv: [], env: command('plain').env })
+}
+
+afterAll(() => {
+  for (const peer of idlePeers.splice(0)) peer.kill('SIGKILL')
+})
+
 /** Resolves when the process is stopped, or is no more. */
 async function whenStopped(pid: number): Promise<void> {
   const isRunning = (): boolean => {
@@ -118,7 +139,7 @@ export async function play(mode: Mode, way: Way, node: string, what: Play): Prom
     cwd: dirname(path),
     stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
   })
-  const peer = fork(join(__dirname, 'peer.js'), [], { execArgv: [], env: command('plain').env })
+  const peer = takePeer()
   let isLate = false
   const timer = setTimeout(() => {
     isLate = true
@@ -135,23 +156,35 @@ export async function play(mode: Mode, way: Way, node: string, what: Play): Prom
       ws: wsPath,
       ca: (JSON.parse(by.env['TEST_PAIR']!) as { cert: string }).cert,
     })
-    return isLate ? { ...played, exit: 'deadline' } : played
+    if (isLate) return { ...played, exit: 'deadline' }
+    idlePeers.push(peer)
+    return played
   } finally {
     clearTimeout(timer)
     server.kill('SIGKILL')
-    peer.kill('SIGKILL')
+    if (!idlePeers.includes(peer)) peer.kill('SIGKILL')
     rmSync(directory, { recursive: true, force: true })
   }
 }
 
 async function conduct(server: ChildProcess, peer: ChildProcess, open: object): Promise<Played> {
+  const number = ++plays
   const played: Played = { lines: [], stderr: '', exit: '', clients: [] }
   let stdout = ''
   server.stdout!.on('data', (data: Buffer) => (stdout += data.toString()))
   server.stderr!.on('data', (data: Buffer) => (played.stderr += data.toString()))
   const ended = once(server, 'close') as Promise<[number | null, string | null]>
 
-  const isUp = once(peer, 'message')
+  const heard: ((message: Message) => void)[] = []
+  const hear = <Key extends keyof Message>(key: Key): Promise<Message[Key]> =>
+    new Promise((resolve) => {
+      heard.push((message) => message[key] !== undefined && resolve(message[key]))
+    })
+  peer.removeAllListeners('message').on('message', (message: Message & { number: number }) => {
+    // One of the play before may still be on its way.
+    if (message.number === number) for (const listener of heard) listener(message)
+  })
+  const isUp = hear('up')
   let control = ''
   let isReady = (): void => {}
   const ready = new Promise<void>((resolve) => (isReady = resolve))
@@ -161,7 +194,7 @@ async function conduct(server: ChildProcess, peer: ChildProcess, open: object): 
     const target = /^\d+$/.test(where)
       ? { port: Number(where), host: '127.0.0.1' }
       : { path: where }
-    if (word === 'at') send({ open: { ...open, target } })
+    if (word === 'at') send({ open: { ...open, number, target } })
     else if (word === 'ready') isReady()
     else send({ command: word })
   }
@@ -172,19 +205,16 @@ async function conduct(server: ChildProcess, peer: ChildProcess, open: object): 
     lines.forEach(obey)
   })
 
-  const reported = new Promise<Client[]>((resolve) => {
-    peer.on(
-      'message',
-      (message: { report?: Client[] }) => message.report && resolve(message.report),
-    )
-    // Behind all messages, which an exit need not be.
-    peer.on('disconnect', () => resolve([]))
+  // Behind all messages, which an exit need not be.
+  const gone = new Promise<Client[]>((resolve) => {
+    peer.removeAllListeners('disconnect').once('disconnect', () => resolve([]))
   })
+  const reported = Promise.race([hear('report') as Promise<Client[]>, gone])
   await Promise.race([Promise.all([isUp, ready]), ended, reported])
   if (server.exitCode === null && server.signalCode === null) {
     server.kill('SIGSTOP')
     await whenStopped(server.pid!)
-    const asked = once(peer, 'message')
+    const asked = hear('asked')
     send({ command: 'ask' })
     await Promise.race([asked, reported])
     server.kill('SIGCONT')
