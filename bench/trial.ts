@@ -35,7 +35,7 @@ export interface Trial extends Figures {
   loadBusy: number
 }
 
-const START_DEADLINE_MS = 15_000
+const START_DEADLINE_MS = 45_000
 
 export async function runTrial(one: Case, target: Target, options: TrialOptions): Promise<Trial> {
   const { server, ready } = await startServer(one, target, options)

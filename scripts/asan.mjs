@@ -21,7 +21,7 @@ await main(async (args) => {
   mkdirSync(reports, { recursive: true })
   const env = await sanitizedEnv()
   await step('canaries', () => expectReports(env))
-  const jest = ['--expose-gc', 'node_modules/jest/bin/jest.js', '--maxWorkers=2']
+  const jest = ['--expose-gc', 'node_modules/jest/bin/jest.js']
   const paths = args.some((arg) => !arg.startsWith('-'))
     ? []
     : ['test/native', 'test/e2e', 'test/register/dgram']

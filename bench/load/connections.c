@@ -13,8 +13,6 @@
 
 enum { SOURCES = 16 };
 
-static const uint64_t STALL_NS = 5000000000u;
-
 int epoll_fd;
 struct epoll_event events[EVENTS];
 struct connection* connections;

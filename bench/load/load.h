@@ -10,6 +10,9 @@
 
 enum { EVENTS = 512, CHUNK = 65536, READ_MAX = 1 << 20, MESSAGE_MAX = 16384 };
 
+/* A server that answers nothing for so long has stopped; a machine may stand still for less. */
+#define STALL_NS 20000000000u
+
 struct options {
   int port, connections, bytes, cpu, pid, rate;
   double warmup, seconds;

@@ -179,7 +179,7 @@ static void echo_open_loop(void) {
     }
     now = now_ns();
     if (n <= 0 && !has_sent) idle_ns += now - begin;
-    if (now - answered_at > 5000000000u) refuse("the server has stopped answering");
+    if (now - answered_at > STALL_NS) refuse("the server has stopped answering");
   }
 }
 

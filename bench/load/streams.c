@@ -188,7 +188,7 @@ static bool serve_quiet(struct connection* quiet) {
     quiet->since = now;
     quiet->is_busy = true;
     send_message(quiet);
-  } else if (quiet->is_busy && now - quiet->since > 5000000000u) {
+  } else if (quiet->is_busy && now - quiet->since > STALL_NS) {
     refuse("the server has stopped answering the quiet client");
   }
   return window_tick(now);

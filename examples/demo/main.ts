@@ -13,7 +13,7 @@ import { startServers, type Listener } from './servers'
 import { formatSummary, formatTable, makeProgress, paint } from './table'
 
 /** How long after closing the process may need to end by itself. */
-const END_DEADLINE_MS = 5000
+const END_DEADLINE_MS = 20_000
 
 async function run(options: Options): Promise<void> {
   const why = driver.reason === '' ? '' : `: ${driver.reason}`

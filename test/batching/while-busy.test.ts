@@ -105,7 +105,7 @@ scenarios({
     source: `${server}
       const { execFileSync } = require('child_process')
       const until = (bytes) => {
-        try { execFileSync('sh', ['-c', 'until [ $(stat -c %s "$0") -ge $1 ]; do sleep 0.02; done', process.env.TEST_SEEN, String(bytes)], { timeout: 3000 }); return 'seen' } catch { return 'late' }
+        try { execFileSync('sh', ['-c', 'until [ $(stat -c %s "$0") -ge $1 ]; do sleep 0.02; done', process.env.TEST_SEEN, String(bytes)], { timeout: 30000 }); return 'seen' } catch { return 'late' }
       }
       answering((socket, nth) => { socket.write('answer'); judge(until(nth)) })`,
     clients: 4,
@@ -217,13 +217,13 @@ function inThread(protocol: string, serving: string, worker = 'node'): Program {
       let nth = 0, up = 0
       const verdicts = new Set()
       const wait = () => {
-        const verdict = until(2, ++nth, 3000)
+        const verdict = until(2, ++nth, 30000)
         verdicts.add(verdict)
         if (verdict === 'seen' && nth < count) return
         say([...verdicts].join())
         process.exit()
       }
-      const ask = () => { Atomics.store(flags, 0, 1); Atomics.notify(flags, 0); until(1, 1, 5000) }
+      const ask = () => { Atomics.store(flags, 0, 1); Atomics.notify(flags, 0); until(1, 1, 30000) }
       // The worker, and each connection.
       const ready = () => { if (++up === count + 1) setImmediate(ask) }
       const server = ${serving}
@@ -241,7 +241,7 @@ function inThread(protocol: string, serving: string, worker = 'node'): Program {
             parentPort.postMessage('up')
             // What the handshakes still have to send, they send before.
             setImmediate(() => setImmediate(() => {
-              Atomics.wait(flags, 0, 0, 5000)
+              Atomics.wait(flags, 0, 0, 30000)
               clients.forEach((client) => client.ask())
               setImmediate(() => setImmediate(() => store(1)))
             }))

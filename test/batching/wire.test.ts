@@ -206,8 +206,9 @@ scenarios({
     source: `
       const { Readable, pipeline } = require('stream')
       let turns = 0, ended = false
-      const timer = setInterval(() => turns++, 10), end = performance.now() + 4000
+      const timer = setInterval(() => turns++, 10)
       const server = serve(attach(require('http').createServer((request, response) => {
+        const end = performance.now() + 30000
         const bytes = new Readable({ read() { ended ||= turns >= 5 || performance.now() > end; this.push(ended ? null : 'a') } })
         pipeline(bytes, response, () => { say(turns >= 5 ? 'turns' : 'starved'); clearInterval(timer); request.socket.end(); server.close() })
       })))`,

@@ -14,6 +14,7 @@ import { buildPrograms } from '../../bench/native-programs'
 import { Program, endAll } from '../../bench/processes'
 import type { TrialOptions } from '../../bench/trial'
 import { runTrial, startServer, toTrial } from '../../bench/trial'
+import { waitDeadlineMs } from '../deadlines'
 
 const ROOT = join(__dirname, '..', '..')
 const FOLDER = join(ROOT, 'dist', 'bench')
@@ -129,7 +130,7 @@ const canRun = obstacleOf(firstOf('echo-64B-64'), 'node') === undefined
   })
 
   test('in an open loop as many messages are sent as were asked for, not as many as can be', async () => {
-    const options = optionsOf({ openLoopRate: 500, seconds: 0.4 })
+    const options = optionsOf({ openLoopRate: 500, warmupSeconds: 0, seconds: 0.4 })
     const { ops } = await runTrial(firstOf('echo-64B-64'), 'node', options)
     expect(ops).toBeGreaterThan(0)
     expect(ops).toBeLessThanOrEqual(300)
@@ -152,8 +153,10 @@ const canRun = obstacleOf(firstOf('echo-64B-64'), 'node') === undefined
     const { server, ready } = await startServer(firstOf('echo-64B-1'), 'node', optionsOf())
     const load = (mode: string) =>
       new Program([programs.load, mode, '--port', String(ready.port), '--pid', String(server.pid)])
-    await expect(load('ws-echo').finish(5000)).rejects.toThrow('did not accept a WebSocket')
-    await expect(load('no-such-mode').finish(5000)).rejects.toThrow('usage: load')
+    await expect(load('ws-echo').finish(waitDeadlineMs)).rejects.toThrow(
+      'did not accept a WebSocket',
+    )
+    await expect(load('no-such-mode').finish(waitDeadlineMs)).rejects.toThrow('usage: load')
     await server.stop()
   })
 

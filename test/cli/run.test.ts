@@ -120,7 +120,7 @@ test('an uncaught exception ends run as it ends node', async () => {
 test.each(['SIGTERM', 'SIGKILL', 'SIGHUP', 'SIGABRT'] as const)(
   'an app that ends by %s ends run by it',
   async (signal) => {
-    const source = `process.kill(process.pid, '${signal}'); setTimeout(() => {}, 9000)`
+    const source = `process.kill(process.pid, '${signal}'); setTimeout(() => {}, 40000)`
     expect(await runCli(['run', '-e', source])).toMatchObject({ code: null, signal })
   },
 )
@@ -130,7 +130,7 @@ test.each(['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR2'] as const)(
   async (signal) => {
     const source = `
       process.on('${signal}', () => { console.log('${signal}'); setTimeout(() => process.exit(5), 100) })
-      console.log('ready'); setTimeout(() => {}, 9000)`
+      console.log('ready'); setTimeout(() => {}, 40000)`
     const child = startCli(['run', '-e', source])
     const outcome = outcomeOf(child)
     await once(child.stdout!, 'data')
@@ -140,7 +140,7 @@ test.each(['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR2'] as const)(
 )
 
 test('a signal that the app does not handle ends both', async () => {
-  const child = startCli(['run', '-e', 'console.log("ready"); setTimeout(() => {}, 9000)'])
+  const child = startCli(['run', '-e', 'console.log("ready"); setTimeout(() => {}, 40000)'])
   const outcome = outcomeOf(child)
   await once(child.stdout!, 'data')
   child.kill('SIGINT')

@@ -8,6 +8,7 @@ import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { pathToFileURL } from 'node:url'
+import { programDeadlineMs } from '../deadlines'
 import type { Check } from './check'
 import { checks } from './checks/index'
 import { conformance } from './conformance'
@@ -130,13 +131,13 @@ test('it is imported by its name, from an ES module, and runs under node:test', 
        const some = checks.filter(({ rule }) => rule === 'H')
        conformance({ test, subject, checks: some })`,
     )
-    const { code, stdout } = await runNode(['--test-reporter=tap', program], 15_000)
+    const { code, stdout } = await runNode(['--test-reporter=tap', program], programDeadlineMs)
     expect(stdout).toMatch(/^ok 1 - H-1 \[required\] makePair\(\)/m)
     expect(code).toBe(0)
   } finally {
     rmSync(directory, { recursive: true })
   }
-}, 20_000)
+})
 
 test('the example subject fails what it says that it fails, and nothing else', async () => {
   // Most of what it fails it fails by silence: short clocks first, and the usual ones where these say no.

@@ -8,6 +8,7 @@ import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { promisify } from 'node:util'
+import { programDeadlineMs } from '../deadlines'
 import { dist } from '../e2e/program'
 import type { Check, CheckContext } from './check'
 import { runCheck } from './run'
@@ -77,7 +78,6 @@ test.each<[string, (context: CheckContext) => Promise<unknown>, string]>([
     clocks,
   )
   expect(outcome).toMatchObject({ status: 'failed', reason })
-  expect(outcome.ms).toBeLessThan(5000)
 })
 
 test('a pair that does not come fails the check, and is stopped when it comes', async () => {
@@ -245,7 +245,7 @@ describe('what nobody catches', () => {
         console.log(JSON.stringify(outcomes))
       })()`
     const { stdout } = await promisify(execFile)(process.execPath, ['-e', source], {
-      timeout: 10_000,
+      timeout: programDeadlineMs,
     })
     return JSON.parse(stdout) as { status: string; reason: string }[]
   }

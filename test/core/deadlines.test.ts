@@ -70,9 +70,9 @@ describe.each(drivers)('%s', (name) => {
       const near = await core.connect({
         port: listener.localName!.port,
         host: '127.0.0.1',
-        timeout: 5000,
+        timeout: 60_000,
       })
-      const far = (await listener.accept({ timeout: 5000 }))!
+      const far = (await listener.accept({ timeout: 60_000 }))!
       await expectWorks({ near, far } as Pair)
       await Promise.all([near.close(), far.close(), listener.close()])
     })
@@ -81,7 +81,7 @@ describe.each(drivers)('%s', (name) => {
       const pair = await makePair(core)
       await expect(pair.far.receive({ timeout: 5 })).rejects.toEqual(timedOut('read'))
       await pair.near.send(Buffer.from('late'))
-      const lease = (await pair.far.receive({ timeout: 5000 }))!
+      const lease = (await pair.far.receive({ timeout: 60_000 }))!
       expect(String(lease.bytes)).toBe('late')
       lease.release()
       await expectWorks(pair)

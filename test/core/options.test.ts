@@ -2,6 +2,7 @@
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { programDeadlineMs } from '../deadlines'
 import { drivers } from '../e2e/subjects'
 
 const root = join(__dirname, '../..')
@@ -38,7 +39,7 @@ async function lines(
   const { stdout } = await promisify(execFile)(
     process.execPath,
     [...flags, '-e', `${prelude}\n${script}`],
-    { env: { ...process.env, ...env }, timeout: 15_000 },
+    { env: { ...process.env, ...env }, timeout: programDeadlineMs },
   )
   return stdout.split('\n').slice(0, -1)
 }

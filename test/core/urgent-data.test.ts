@@ -9,7 +9,7 @@ import { carriers, loadCore } from './real'
 
 const client = `
 import socket, sys
-peer = socket.create_connection(('127.0.0.1', int(sys.argv[1])), 10)
+peer = socket.create_connection(('127.0.0.1', int(sys.argv[1])), 45)
 peer.sendall(b'abc')
 echoed = [peer.recv(3)]
 peer.send(b'!', socket.MSG_OOB)

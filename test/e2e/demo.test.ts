@@ -7,7 +7,7 @@ import { startDemo } from './demo-process'
 import { drivers } from './subjects'
 
 const CHECK_MS = 170_000
-const SHORT_MS = 30_000
+const SHORT_MS = 60_000
 
 describe.each(drivers)('the demo on the %s driver', (driver) => {
   test(

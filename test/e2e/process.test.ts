@@ -86,14 +86,14 @@ sameAsNode(
 sameAsNode(
   'a socket that reads keeps the process; one that is unref’d or paused does not',
   `const { spawn } = require('node:child_process');
-   const source = "let n = 0; const s = require('node:net').createServer((c) => { c.on('error', () => {}); setTimeout(() => c.end('late'), n++ ? 2000 : 300) }).listen(0, '127.0.0.1', () => process.send(s.address().port)); setTimeout(() => process.exit(), 3000)";
+   const source = "let n = 0; const s = require('node:net').createServer((c) => { c.on('error', () => {}); setTimeout(() => c.end('late'), n++ ? 40000 : 300) }).listen(0, '127.0.0.1', () => process.send(s.address().port)); setTimeout(() => process.exit(), 50000)";
    const child = spawn(process.execPath, ['-e', source], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
    child.once('message', (port) => { child.disconnect(); child.unref(); const began = Date.now();
      const reader = net.connect(port, '127.0.0.1', () => {
        const unrefd = net.connect(port, '127.0.0.1', () => unrefd.unref()); unrefd.resume(); unrefd.on('close', () => console.log('unref’d closed'));
        const paused = net.connect(port, '127.0.0.1', () => paused.pause()); paused.on('close', () => console.log('paused closed')) });
      reader.on('data', (data) => console.log(String(data))); reader.on('end', () => setTimeout(() => reader.destroy(), 0));
-     process.on('exit', () => { console.log(Date.now() - began < 2000 ? 'exit in time' : 'exit late'); child.kill() }) })`,
+     process.on('exit', () => { console.log(Date.now() - began < 30000 ? 'exit in time' : 'exit late'); child.kill() }) })`,
 )
 
 sameAsNode(

@@ -56,6 +56,8 @@ describe.each(drivers)('%s', (driver) => {
 
   test('HTTP/1.1: bodies of every size through a keep-alive agent', async () => {
     const server = net.attach(http.createServer(echo))
+    // A connection that is used again is not given up meanwhile.
+    server.keepAliveTimeout = 0
     const port = await listening(server)
     const agent = new http.Agent({ keepAlive: true, maxSockets: 2 })
     for (const size of sizes) {
@@ -115,6 +117,7 @@ describe.each(drivers)('%s', (driver) => {
 
   test('HTTPS: bodies of every size', async () => {
     const server = net.attach(https.createServer({ key, cert }, echo))
+    server.keepAliveTimeout = 0
     const port = await listening(server)
     for (const size of sizes) {
       const body = pattern(size, size)

@@ -8,6 +8,7 @@ import nodeNet from 'node:net'
 import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
+import { waitDeadlineMs } from '../deadlines'
 import { dist, run } from './program'
 import type { Outcome } from './program'
 import { drivers, implementations, load } from './subjects'
@@ -79,11 +80,13 @@ function play(position, way) {
     let bytes = 0, left = 2 * clients
     const all = []
     const finish = (complete) => {
-      clearTimeout(deadline)
+      clearInterval(deadline)
       for (const client of all) client.destroy()
       setImmediate(() => setImmediate(() => server.close(() => resolve([bytes, caught > 0, complete]))))
     }
-    const deadline = setTimeout(finish, 1000, false)
+    // Turns of the loop, at 20 ms: a machine that stands still has one.
+    let turns = 0
+    const deadline = setInterval(() => { if (++turns === 50) finish(false) }, 20)
     const ended = () => { if (--left === 0) finish(true) }
     const server = serve((at) => { if (at === position) way(new Error('thrown')) }, ended)
     server.on('error', () => {}).on('sessionError', () => {}).on('tlsClientError', () => {})
@@ -159,7 +162,7 @@ test.each(drivers)(
     const worker = new Worker(flood, { eval: true, workerData: port })
     await isFlooded
     const before = flooded
-    const echoed = once(worker, 'message', { signal: AbortSignal.timeout(8000) })
+    const echoed = once(worker, 'message', { signal: AbortSignal.timeout(waitDeadlineMs) })
     worker.postMessage('echo')
     await echoed
     const during = flooded - before
@@ -240,8 +243,8 @@ test.each(['node:net', ...drivers])(
          const { port } = server.address()
          for (let i = 0; i < count; i++) await new Promise((resolve, reject) => net.connect({ host: 'localhost', port, lookup, autoSelectFamily: true }).on('error', reject).on('close', resolve).resume())
          server.close()
-         const deadline = Date.now() + 5000
-         const collect = () => { gc(); if (handles.size > 0 && Date.now() < deadline) setTimeout(collect, 20); else { console.log(tried > 2 * count, handles.size); process.exit() } }
+         let rounds = 0
+         const collect = () => { gc(); if (handles.size > 0 && ++rounds < 250) setTimeout(collect, 20); else { console.log(tried > 2 * count, handles.size); process.exit() } }
          setImmediate(collect) })`,
       { flags: ['--expose-gc'] },
     )

@@ -105,9 +105,10 @@ const plays = {
 const main = async () => {
   const results = {}
   for (const [title, [few, cost]] of Object.entries(plays)) {
-    // The first time is for the compiler.
+    // The first time is for the compiler. What else happens on the machine only adds: the least is told.
     await cost(few)
-    results[title] = [await cost(few), await cost(8 * few)]
+    const least = async (count) => Math.min(await cost(count), await cost(count))
+    results[title] = [await least(few), await least(8 * few)]
   }
   done(results)
 }
@@ -122,14 +123,22 @@ const main = async () => {
   }, places.TCP())
   const target = { port: await other.next(), host: '127.0.0.1' }
   const count = 10000
-  const before = process.cpuUsage()
-  let up = 0
-  await new Promise((resolve) => {
-    for (let i = 0; i < count; i++) net.connect(target, () => ++up === count && resolve()).resume()
-  })
-  const { user } = process.cpuUsage(before)
+  const costs = []
+  // What else happens on the machine only adds: the least is told.
+  for (let round = 0; round < 2; round++) {
+    const before = process.cpuUsage()
+    let up = 0
+    const sockets = []
+    await new Promise((resolve) => {
+      for (let i = 0; i < count; i++) sockets.push(net.connect(target, () => ++up === count && resolve()).resume())
+    })
+    costs.push(process.cpuUsage(before).user)
+    const gone = sockets.map(closed)
+    for (const socket of sockets) socket.destroy()
+    await Promise.all(gone)
+  }
   other.end()
-  done(user)
+  done(Math.min(...costs))
 }
 main()`
 

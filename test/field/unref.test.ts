@@ -4,7 +4,7 @@ import { scenes } from './play'
 
 afterAll(removeApps)
 
-/** The process ends by itself after 150 ms, or is kept by the client. */
+/** When both have their data the process ends by itself, or is kept by the client. */
 const source = (act: string): string => `
 const act = ${act}
 const server = net.createServer((socket) => { socket.unref(); socket.write('x') }).unref()
@@ -13,11 +13,14 @@ server.listen(0, '127.0.0.1', () => {
   for (const host of ['127.0.0.1', 'localhost']) {
     const client = net.connect({ port: server.address().port, host, family: 4 })
     act(client)
-    client.on('data', () => log.push('data'))
+    client.on('data', () => {
+      if (log.push('data') < 2) return
+      clearInterval(keeping)
+      setTimeout(() => done([...log, 'kept']), 1000).unref()
+    })
   }
   process.once('beforeExit', () => done([...log, 'ended']))
-  setTimeout(() => {}, 150)
-  setTimeout(() => done([...log, 'kept']), 1000).unref()
+  const keeping = setInterval(() => {}, 1000)
 })`
 
 scenes({

@@ -258,7 +258,7 @@ const programs = {
     const driver = addon.createDriver(kind, options, dispatch)
     driver.setRef(1)
     command(driver, WAKE, 1)
-    setTimeout(() => process.exit(0), 5000)
+    setTimeout(() => process.exit(0), 45000)
   },
 
   /** Ticks and microtasks run when dispatch returns, in Node's order; what a tick throws is caught outside. */

@@ -4,6 +4,7 @@ import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import type { AddressInfo, Socket } from 'node:net'
+import { waitDeadlineMs } from '../deadlines'
 import { loadBinding } from '../../src/core/binding'
 import { nativeOptions } from '../../src/core/options'
 import { StreamEngine } from '../../src/core/stream-engine'
@@ -61,7 +62,7 @@ const isHere = drivers.includes('uring')
       const ports = [sockets[0]!.localPort!, sockets[0]!.remotePort!]
       // Within this turn, so that no batch is delivered.
       process.kill(child.pid!, 'SIGUSR2')
-      const deadline = Date.now() + 5000
+      const deadline = Date.now() + waitDeadlineMs
       while (isConnected(ports) && Date.now() < deadline);
       expect(isConnected(ports)).toBe(false)
       for (const id of rest) {

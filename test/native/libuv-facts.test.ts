@@ -7,6 +7,7 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } f
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
+import { programDeadlineMs } from '../deadlines'
 
 const run = promisify(execFile)
 const native = join(__dirname, '..', '..', 'native')
@@ -40,7 +41,10 @@ async function compile(args: string[], first = native): Promise<void> {
 
 async function inNode(code: string, addon: string, env = process.env): Promise<string> {
   const script = `const addon = require(process.argv[1]); console.log(${code})`
-  const { stdout } = await run(process.execPath, ['-e', script, addon], { env, timeout: 15_000 })
+  const { stdout } = await run(process.execPath, ['-e', script, addon], {
+    env,
+    timeout: programDeadlineMs,
+  })
   return stdout.trim()
 }
 

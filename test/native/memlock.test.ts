@@ -7,7 +7,10 @@ import { run } from './run-child'
 async function ringWith(
   kibibytes: number,
 ): Promise<(NativeStats & { error?: number }) | undefined> {
-  const ended = await run('limited', 'uring', { ulimit: `ulimit -l ${kibibytes}`, asNobody: true })
+  const ended = await run('limited', 'uring', {
+    ulimit: `ulimit -l ${kibibytes}`,
+    asOrdinaryUser: true,
+  })
   if (ended.code === 0) return ended.said[0] as NativeStats
   console.warn(`not tried, an ordinary user cannot run this: ${ended.stderr.slice(0, 300)}`)
   return undefined

@@ -4,6 +4,7 @@ import type { ChildProcess, StdioOptions } from 'node:child_process'
 import { once } from 'node:events'
 import { join } from 'node:path'
 import { programDeadlineMs, within } from '../deadlines'
+import { ordinaryUser } from '../ordinary-user'
 import { addonPath } from './rig'
 
 export const program = join(__dirname, 'child.js')
@@ -28,24 +29,21 @@ export interface Setting {
   /** Descriptors from 3 on. */
   readonly stdio?: StdioOptions[number][]
   /** A user who is not the superuser, if we are. */
-  readonly asNobody?: boolean
+  readonly asOrdinaryUser?: boolean
   /** Called as soon as the program runs. */
   readonly onSpawn?: (child: ChildProcess) => void
   /** Called for everything it says. */
   readonly onSaid?: (message: unknown) => void
 }
 
-const nobody = 65534
-
 /** Starts a program of child.js and waits for its end. */
 export async function run(name: string, kind: string, setting: Setting = {}): Promise<Ended> {
   const words = [process.execPath, program, name, kind, ...(setting.args ?? [])]
   const script = `ulimit -c 0; ${setting.ulimit ?? ':'}; exec "$@"`
-  const isRoot = process.getuid?.() === 0
   const child = spawn('bash', ['-c', script, 'bash', ...words], {
     env,
     stdio: ['ignore', 'pipe', 'pipe', ...(setting.stdio ?? [])] as StdioOptions,
-    ...(setting.asNobody && isRoot ? { uid: nobody, gid: nobody, cwd: '/' } : {}),
+    ...(setting.asOrdinaryUser ? ordinaryUser() : {}),
   })
   setting.onSpawn?.(child)
   const said: unknown[] = []

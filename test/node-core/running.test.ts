@@ -114,7 +114,7 @@ test('a test that does not end is ended, with everything it started', async () =
 const child = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)'], { detached: true })
 console.log('child', child.pid)`,
   )
-  const ended = await run(name, { timeoutMs: 1000 })
+  const ended = await run(name, { timeoutMs: 5000 })
   expect(ended).toMatchObject({ status: 'fail', timedOut: true, strays: 1 })
   await awaitEnd(Number(/child (\d+)/.exec(ended.tail ?? '')?.[1]))
 })

@@ -8,7 +8,7 @@ import { once } from 'node:events'
 import { mkdtempSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { waitDeadlineMs } from '../deadlines'
+import { programDeadlineMs, waitDeadlineMs } from '../deadlines'
 import { library } from '../e2e/program'
 import { drivers } from '../e2e/subjects'
 import { command, expectLines, nodes, program, removeApps, run, scenarios } from './program'
@@ -72,7 +72,7 @@ class Pair {
         NODE_EXTRA_CA_CERTS: authority,
       },
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-      timeout: 60_000,
+      timeout: programDeadlineMs,
       killSignal: 'SIGKILL',
     })
     for (const stream of [child.stdout!, child.stderr!]) {
@@ -126,8 +126,11 @@ describe.each(nodes)('%s', (node) => {
     ['plain', drivers[0]!] as const,
     [drivers[0]!, 'plain'] as const,
   ])('a %s server, a %s client', (server, client) => {
-    const pair = new Pair(node, server, client)
-    beforeAll(() => pair.up(), 20_000)
+    let pair: Pair
+    beforeAll(() => {
+      pair = new Pair(node, server, client)
+      return pair.up()
+    })
     afterAll(() => pair.down())
 
     test.each(names)('%s: whole, and carried by the driver as far as it is', async (name) => {

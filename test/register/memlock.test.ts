@@ -2,9 +2,7 @@
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
 import { programDeadlineMs } from '../deadlines'
-
-const nobody = 65534
-const isRoot = process.getuid?.() === 0
+import { ordinaryUser } from '../ordinary-user'
 
 const program = `
   const { driver } = require(process.argv[1])
@@ -24,8 +22,7 @@ function printedWith(kibibytes: number, program: string): string | undefined {
       encoding: 'utf8',
       env,
       timeout: programDeadlineMs,
-      cwd: '/',
-      ...(isRoot ? { uid: nobody, gid: nobody } : {}),
+      ...ordinaryUser(),
     },
   )
   if (status === 0) return stdout.trim()
@@ -39,8 +36,8 @@ function ringWith(kibibytes: number): number | string | undefined {
   return printed === undefined ? undefined : Number.parseInt(printed, 10) || printed
 }
 
-// Of 64 KiB the rings of newer libuv leave too little.
-test.each([80, 96])('with RLIMIT_MEMLOCK of %i KiB the ring is smaller', (kibibytes) => {
+// One of 256 entries needs a little more than 80 KiB. Of 64 and 88 the rings of newer libuv leave too little.
+test.each([72, 80])('with RLIMIT_MEMLOCK of %i KiB the ring is smaller', (kibibytes) => {
   const entries = ringWith(kibibytes)
   if (entries === undefined) return
   expect(entries).toBeGreaterThanOrEqual(8)

@@ -1,6 +1,7 @@
 /** In a worker Node disables members of process that would end or change the whole process: they stay as Node made them. */
 import { spawnSync } from 'node:child_process'
 import { join } from 'node:path'
+import { programDeadlineMs } from '../deadlines'
 import { drivers } from '../e2e/subjects'
 
 const register = join(__dirname, '..', '..', 'dist', 'src', 'register.js')
@@ -13,7 +14,7 @@ const program = `
 
 function printed(args: string[], driver?: string): string {
   const env = { ...process.env, ...(driver && { URING_NET_DRIVER: driver }) }
-  const options = { encoding: 'utf8', env, timeout: 15_000 } as const
+  const options = { encoding: 'utf8', env, timeout: programDeadlineMs } as const
   const { stdout, stderr } = spawnSync(process.execPath, [...args, '-e', program], options)
   return `${stdout}${stderr}`
 }

@@ -184,6 +184,27 @@ class Row {
     for (let turn = 0; turn < count; turn++) await new Promise((resolve) => setImmediate(resolve))
   }
 
+  /**
+   * What the action comes to. It is done again where this process stood still for `ms` meanwhile: then it tells nothing of
+   * timers.
+   */
+  async undisturbed(ms, action) {
+    for (;;) {
+      let last = performance.now()
+      let longest = 0
+      const beat = () => {
+        const now = performance.now()
+        longest = Math.max(longest, now - last)
+        last = now
+      }
+      const timer = setInterval(beat, 5)
+      const result = await action()
+      clearInterval(timer)
+      beat()
+      if (longest < ms) return result
+    }
+  }
+
   delay(milliseconds) {
     return new Promise((resolve) => setTimeout(resolve, milliseconds))
   }

@@ -149,6 +149,7 @@ export const timeoutChecks: readonly Check[] = [
       let room = 0
       let lastData = 0
       let hasStalled = false
+      let from = 0
       b.on('data', (chunk: Buffer) => {
         if (performance.now() - lastData > 60) hasStalled = true
         lastData = performance.now()
@@ -167,11 +168,12 @@ export const timeoutChecks: readonly Check[] = [
         },
         () => {
           a.setTimeout(120)
+          from = seenA.events.length
           lastData = performance.now()
           hasStalled = false
         },
       )
-      const told = seenA.events.filter((event) => event === 'timeout')
+      const told = seenA.events.slice(from).filter((event) => event === 'timeout')
       const isJust = isSteady && !hasStalled && a.writableLength > 0
       if (isJust) assert.deepEqual(told, [], "'timeout' came although a write was getting on")
     },

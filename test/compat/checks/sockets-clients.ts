@@ -186,7 +186,7 @@ export const clientChecks: readonly Check[] = [
         lookup: resolving('127.0.0.2', '127.0.0.1'),
         autoSelectFamily: true,
         // A stall of the machine is no dead address.
-        autoSelectFamilyAttemptTimeout: 1500,
+        autoSelectFamilyAttemptTimeout: 15_000,
       })
       const seen = recorded(context, client).read()
       const failed: unknown[] = []
@@ -214,7 +214,7 @@ export const clientChecks: readonly Check[] = [
         lookup: resolving('127.0.0.2', '127.0.0.1'),
         autoSelectFamily: true,
         // A stall of the machine is no dead address.
-        autoSelectFamilyAttemptTimeout: 1500,
+        autoSelectFamilyAttemptTimeout: 15_000,
       })
       const seen = recorded(context, client)
       await context.within(seen.seen('close'), "'close' of a client with two dead addresses")

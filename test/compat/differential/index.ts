@@ -49,7 +49,7 @@ export interface RunOptions {
   onProgress?: (played: number, found: readonly Finding[]) => void
 }
 
-/** For making one script short; what waits in vain takes long. */
+/** For making one script short; what waits in vain takes long. Of one play no more than a second counts. */
 const shrinkMs = 20_000
 
 export interface RunResult {
@@ -111,10 +111,12 @@ async function check(
   const steady = await disagreementsOf(script, modules)
   const finding = { seed, ends, isSteady: false, disagreements: once, script, code: '' }
   if (steady.length === 0) return finding
-  const until = performance.now() + shrinkMs
+  let spentMs = 0
   const short = await shrink(script, async (candidate) => {
-    if (performance.now() > until) return false
+    if (spentMs > shrinkMs) return false
+    const began = performance.now()
     const left = await disagreementsOf(candidate, modules, 1)
+    spentMs += Math.min(performance.now() - began, 1000)
     return left.some(({ field }) => steady.some((other) => kindOf(other.field) === kindOf(field)))
   })
   const disagreements = await disagreementsOf(short, modules, 2)

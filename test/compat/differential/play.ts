@@ -22,6 +22,8 @@ const quietTurns = 5
 const signalMs = 400
 const silenceMs = 60
 const playMs = 8000
+/** A pair is no part of a play. */
+const pairMs = 45_000
 
 /** Appended to each script: whatever it did, everything is read and both ends are closed. */
 const epilogue: readonly Step[] = [
@@ -59,10 +61,11 @@ class Play {
     try {
       await new Promise<void>((resolve) => {
         this.#finish = resolve
-        deadline = setTimeout(() => {
+        const end = (): void => {
           this.#other.push('the deadline of the play passed')
           resolve()
-        }, playMs)
+        }
+        deadline = setTimeout(end, pairMs)
         const onSocket = (side: Side, socket: Socket): void => this.#onSocket(side, socket)
         connectPair(modules, this.#script, onSocket, (error) => {
           if (this.#isOver) return
@@ -70,6 +73,8 @@ class Play {
             this.#other.push(`no pair: ${codeOf(error)}`)
             resolve()
           } else if (this.#ends.size === 2) {
+            clearTimeout(deadline)
+            deadline = setTimeout(end, playMs)
             this.#begin()
           }
         })

@@ -15,6 +15,9 @@ function lookupOf(addresses, calls = []) {
   }
 }
 
+/** Happy eyeballs; no attempt is given up because the machine stood still. */
+const patient = { autoSelectFamily: true, autoSelectFamilyAttemptTimeout: 60_000 }
+
 const v4 = (address = loopback) => ({ address, family: 4 })
 const v6 = (address = '::1') => ({ address, family: 6 })
 const attempts = [
@@ -230,13 +233,13 @@ exports.rows = {
     const server = t.server((socket) => socket.end())
     const port = await t.listenAlone(server, { host: '127.0.0.3' }, ['::1', '127.0.0.2'])
     const lookup = lookupOf([v6(), v4('127.0.0.2'), v4('127.0.0.3')])
-    return follow(t, { port, host: 'h', lookup, autoSelectFamily: true })
+    return follow(t, { ...patient, port, host: 'h', lookup })
   },
 
   'happy eyeballs reports all failures together': async (t) => {
     const port = t.refusedPort([loopback, '::1', '127.0.0.2'])
     const lookup = lookupOf([v4(), v6(), v4('127.0.0.2')])
-    return follow(t, { port, host: 'h', lookup, autoSelectFamily: true })
+    return follow(t, { ...patient, port, host: 'h', lookup })
   },
 
   'happy eyeballs gives up an attempt that takes too long, and tries the next': async (t) => {
@@ -247,7 +250,7 @@ exports.rows = {
         '-e',
         `const server = require('node:net').createServer().listen({ port: 0, host: '${loopback}', backlog: 1 }, () => {
           require('node:fs').writeSync(1, String(server.address().port))
-          Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 15000) })`,
+          Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 120000) })`,
       ],
       { stdio: ['ignore', 'pipe', 'inherit'], env: { ...process.env, NODE_OPTIONS: '' } },
     )
@@ -280,7 +283,7 @@ exports.rows = {
     const server = t.server((socket) => socket.pipe(socket))
     const port = await t.listenAlone(server, { host: '127.0.0.2' }, ['::1', loopback])
     const lookup = lookupOf([v6(), v4(), v4('127.0.0.2')])
-    const socket = t.connect({ port, host: 'h', lookup, autoSelectFamily: true })
+    const socket = t.connect({ ...patient, port, host: 'h', lookup })
     socket.write('early ')
     socket.write('words')
     socket.on('connect', () => socket.end())
@@ -295,7 +298,7 @@ exports.rows = {
     const lookup = lookupOf([v4('127.0.0.3'), v4('127.0.0.2')])
     const socket = t.track(new t.net.Socket())
     socket.setNoDelay(true).setKeepAlive(true, 7000).setTimeout(9000)
-    socket.connect({ port, host: 'h', lookup, autoSelectFamily: true })
+    socket.connect({ ...patient, port, host: 'h', lookup })
     await t.once(socket, 'connect')
     return { timeout: socket.timeout, remote: socket.remoteAddress }
   },
@@ -303,7 +306,7 @@ exports.rows = {
   'destroy() between two attempts stops them': async (t) => {
     const port = t.refusedPort([loopback, '127.0.0.2', '127.0.0.3'])
     const lookup = lookupOf([v4(), v4('127.0.0.2'), v4('127.0.0.3')])
-    return follow(t, { port, host: 'h', lookup, autoSelectFamily: true }, (socket) =>
+    return follow(t, { ...patient, port, host: 'h', lookup }, (socket) =>
       socket.on('connectionAttemptFailed', () => socket.destroy()),
     )
   },
@@ -548,7 +551,7 @@ exports.rows = {
 
   'the timeout option is a timeout from the start': async (t) => {
     const port = await t.listen(t.server())
-    const socket = t.connect({ port, host: loopback, timeout: 40 })
+    const socket = t.connect({ port, host: loopback, timeout: 400 })
     const { timeout } = socket
     const log = t.events(socket, ['connect', 'timeout', 'close'])
     await t.once(socket, 'timeout')
@@ -562,7 +565,9 @@ exports.rows = {
         `:${hex(localPort)} \\w+:${hex(remotePort)} \\w+ \\w+:\\w+ (\\w+):(\\w+)`,
       )
       const [, kind, when] = pattern.exec(require('node:fs').readFileSync('/proc/net/tcp', 'utf8'))
-      return kind === '02' ? `keep-alive after ${Math.ceil(parseInt(when, 16) / 100)} s` : 'none'
+      return kind === '02'
+        ? `keep-alive after ${10 * Math.ceil(parseInt(when, 16) / 1000)} s`
+        : 'none'
     }
     const results = {}
     const byOptions = await t.pair({

@@ -66,7 +66,7 @@ exports.rows = {
       null: [null],
       path: [t.path('a')],
       'path in options': [{ path: t.path('b') }],
-      'abstract path': ['\0surface-listen'],
+      'abstract path': ['\0' + t.path('c')],
     }
     for (const [title, args] of Object.entries(forms)) results[title] = await tryListen(t, ...args)
     return results
@@ -82,7 +82,7 @@ exports.rows = {
       'a boolean': [true],
       'a negative descriptor': [{ fd: -1 }],
       'a descriptor that is none': [{ fd: 3999 }],
-      'an abstract path for all': [{ path: '\0surface', readableAll: true }],
+      'an abstract path for all': [{ path: '\0' + t.path('d'), readableAll: true }],
       'a signal that is none': [{ port: 0, signal: 5 }],
       'a directory that is none': ['/no/such/directory/socket'],
       'a path that is too long': [t.path('x'.repeat(200))],
@@ -351,7 +351,8 @@ exports.rows = {
 
   'a closed server refuses connections, and listens again': async (t) => {
     const server = t.server((socket) => socket.end('again'))
-    const port = await t.listen(server)
+    const port = t.refusedPort()
+    await t.listen(server, { port })
     server.close()
     await t.closed(server)
     const refused = t.connect(port, loopback)

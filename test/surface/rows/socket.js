@@ -41,39 +41,41 @@ exports.rows = {
     return { counts, refused }
   },
 
-  'received bytes put the timeout off': async (t) => {
-    const { client, accepted } = await t.pair()
-    client.setTimeout(150)
-    client.resume()
-    let timeouts = 0
-    client.on('timeout', () => timeouts++)
-    for (let n = 0; n < 8; n++) {
-      accepted.write('x')
-      await t.delay(40)
-    }
-    return timeouts
-  },
+  'received bytes put the timeout off': (t) =>
+    t.undisturbed(100, async () => {
+      const { client, accepted } = await t.pair()
+      client.setTimeout(150)
+      client.resume()
+      let timeouts = 0
+      client.on('timeout', () => timeouts++)
+      for (let n = 0; n < 8; n++) {
+        accepted.write('x')
+        await t.delay(40)
+      }
+      return timeouts
+    }),
 
-  'a write that makes progress puts the timeout off': async (t) => {
-    const { port } = await t.peerServer((socket) => {
-      let room = 0
-      const timer = setInterval(() => {
-        room = 1 << 20
-        socket.resume()
-      }, 40)
-      socket.on('data', (data) => (room -= data.length) < 0 && socket.pause())
-      socket.on('close', () => clearInterval(timer))
-    })
-    const socket = t.connect({ port, host: loopback })
-    await t.once(socket, 'connect')
-    socket.setTimeout(450)
-    let timeouts = 0
-    socket.on('timeout', () => timeouts++)
-    let written = false
-    socket.write(Buffer.alloc(24 << 20), () => (written = true))
-    await t.until(() => written)
-    return timeouts
-  },
+  'a write that makes progress puts the timeout off': (t) =>
+    t.undisturbed(300, async () => {
+      const { port } = await t.peerServer((socket) => {
+        let room = 0
+        const timer = setInterval(() => {
+          room = 1 << 20
+          socket.resume()
+        }, 40)
+        socket.on('data', (data) => (room -= data.length) < 0 && socket.pause())
+        socket.on('close', () => clearInterval(timer))
+      })
+      const socket = t.connect({ port, host: loopback })
+      await t.once(socket, 'connect')
+      socket.setTimeout(450)
+      let timeouts = 0
+      socket.on('timeout', () => timeouts++)
+      let written = false
+      socket.write(Buffer.alloc(24 << 20), () => (written = true))
+      await t.until(() => written)
+      return timeouts
+    }),
 
   'a write that makes no progress times out': async (t) => {
     const { port } = await t.peerServer((socket) => socket.pause())
