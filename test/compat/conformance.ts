@@ -48,7 +48,7 @@ export function conformance({
       declare(`${name} (not applicable without ${missing.join(', ')})`, async () => {})
       continue
     }
-    const known = subject.knownFailures?.[check.id]
+    const known = subject.racyFailures?.[check.id] ?? subject.knownFailures?.[check.id]
     test(known === undefined ? name : `${name} (known failure: ${known})`, async () => {
       const outcome = await runCheck(check, subject, clocks)
       if (outcome.status !== 'failed') return

@@ -228,6 +228,21 @@ describe('a known failure', () => {
   })
 })
 
+describe('a racy failure', () => {
+  const racy = subject({ racyFailures: { 'H-99': 'seldom' } })
+
+  test('is a known failure when the check fails', async () => {
+    const run = async (): Promise<void> => assert.equal(1, 2)
+    const outcome = await runCheck(check(run), racy, clocks)
+    expect(outcome).toMatchObject({ status: 'known failure', reason: 'seldom' })
+  })
+
+  test('has passed when it passes', async () => {
+    const passing = check(async () => {})
+    expect(await runCheck(passing, racy, clocks)).toMatchObject({ status: 'passed', reason: '' })
+  })
+})
+
 describe('what nobody catches', () => {
   /** Runs checks, each the body of an async function with `context`, one after the other. */
   async function outcomesOf(...bodies: string[]): Promise<{ status: string; reason: string }[]> {
