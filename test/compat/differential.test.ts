@@ -52,11 +52,15 @@ test.each(drivers)(
 )
 
 test('node:net agrees with itself', async () => {
-  const { code, stderr } = await main(['--driver', 'node', '--seeds', '300'], 50_000)
+  const isQuiet = ({ stderr }: Outcome): boolean => stderr.includes('0 disagree, 0 disagreed once')
+  const args = ['--driver', 'node', '--seeds', '300']
+  let outcome = await main(args, 50_000)
+  // A machine that stood still disagrees with itself once, but not again.
+  if (outcome.code === 0 && !isQuiet(outcome)) outcome = await main(args, 50_000)
+  const { code, stderr } = outcome
   expect(code === 0 ? '' : stderr).toBe('')
-  // A machine that stands still may disagree with itself once.
-  expect(stderr).toContain(' 0 disagree, ')
-}, 60_000)
+  expect(stderr).toContain('0 disagree, 0 disagreed once')
+}, 110_000)
 
 describe('known-bad modules are found within 200 scripts, and shown by a short program', () => {
   test.each(Object.keys(deviations))(

@@ -78,6 +78,17 @@ test.each<[string, (context: CheckContext) => Promise<unknown>, string]>([
     clocks,
   )
   expect(outcome).toMatchObject({ status: 'failed', reason })
+  expect(outcome.ms).toBeLessThan(5000)
+})
+
+test('a wait begins again when the process stood still until after its deadline', async () => {
+  const run = async ({ within }: CheckContext): Promise<void> => {
+    const sign = new Promise((resolve) => setTimeout(resolve, 2 * clocks.signalMs))
+    const waiting = within(sign, 'a sign')
+    for (const end = performance.now() + 700; performance.now() < end;);
+    await waiting
+  }
+  expect(await runCheck(check(run), subject(), clocks)).toMatchObject({ status: 'passed' })
 })
 
 test('a pair that does not come fails the check, and is stopped when it comes', async () => {

@@ -12,6 +12,9 @@ import { turn } from './turns'
 /** A step of `until`, for as many turns: most of what it waits for is there by then. */
 const turnsAtFirst = 10
 
+/** A timer that is so late tells of a machine that stood still. */
+const stallMs = 300
+
 export const defaultClocks: Clocks = { signalMs: 2000, silenceMs: 60, checkMs: 15_000 }
 
 /** Waits as many times as long for what has to come. What must not come is listened for as long as ever. */
@@ -70,9 +73,7 @@ export async function runCheck(
   if (run === undefined) return finish('not applicable', notApplicable(missing))
   const racy = subject.racyFailures?.[check.id]
   const known = racy ?? subject.knownFailures?.[check.id]
-  // What is known to fail may do so by never coming: it is not waited for longer than usual.
-  const patience = known === undefined ? clocks : shorter(clocks, defaultClocks)
-  const error = await attempt(run, subject, patience, trace)
+  const error = await attempt(run, subject, clocks, trace)
   if (error === undefined) {
     return known === undefined || racy !== undefined
       ? finish('passed', '')
@@ -80,14 +81,6 @@ export async function runCheck(
   }
   Object.assign(made, detailsOf(error))
   return known === undefined ? finish('failed', messageOf(error)) : finish('known failure', known)
-}
-
-function shorter(one: Clocks, other: Clocks): Clocks {
-  return {
-    signalMs: Math.min(one.signalMs, other.signalMs),
-    silenceMs: one.silenceMs,
-    checkMs: Math.min(one.checkMs, other.checkMs),
-  }
 }
 
 /** What the check needs and the subject does not declare. */
@@ -194,24 +187,45 @@ async function toPromise(step: () => Promise<void> | void): Promise<void> {
 }
 
 async function until(holds: () => boolean, ms: number, what: string): Promise<void> {
-  const limit = performance.now() + ms
-  for (let count = 0; !holds(); count++) {
-    if (performance.now() > limit) throw new Timeout(`timed out: ${what}`)
-    // What takes longer is waited for asleep: a loop that never blocks would hide a wake-up that is lost.
-    await (count < turnsAtFirst ? turn() : rest(1))
+  let isLate = false
+  const stop = afterMs(ms, () => (isLate = true))
+  try {
+    for (let count = 0; !holds(); count++) {
+      if (isLate) throw new Timeout(`timed out: ${what}`)
+      // What takes longer is waited for asleep: a loop that never blocks would hide a wake-up that is lost.
+      await (count < turnsAtFirst ? turn() : rest(1))
+    }
+  } finally {
+    stop()
   }
 }
 
 async function within<T>(promise: Promise<T>, ms: number, what: string): Promise<T> {
-  let timer: NodeJS.Timeout | undefined
+  let stop = (): void => {}
   const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Timeout(`timed out: ${what}`)), ms)
+    stop = afterMs(ms, () => reject(new Timeout(`timed out: ${what}`)))
   })
   try {
     return await Promise.race([promise, late])
   } finally {
-    clearTimeout(timer)
+    stop()
   }
+}
+
+/**
+ * Calls when so much time has passed; what it returns stops it. Where this process stood still until after the time, timers run
+ * before the I/O that has come meanwhile: then it begins again.
+ */
+function afterMs(ms: number, call: () => void): () => void {
+  let due = performance.now() + ms
+  const onTimer = (): void => {
+    const now = performance.now()
+    if (now - due < stallMs) return call()
+    due = now + ms
+    timer = setTimeout(onTimer, ms)
+  }
+  let timer = setTimeout(onTimer, ms)
+  return () => clearTimeout(timer)
 }
 
 /** Not by instanceof: under Jest, node:assert's errors are another realm's. */

@@ -10,7 +10,7 @@ import { runJobs } from './processes'
 import type { Job } from './processes'
 import { hazards } from './hazards'
 import type { OutcomeRecord } from './report/record'
-import { clocksOf, defaultClocks } from './run'
+import { defaultClocks } from './run'
 
 const oracle = 'node:net'
 
@@ -124,8 +124,7 @@ export async function runSelf({
     clocks,
     shares: true,
   })
-  // The oracle hardly ever waits in vain: it may take its time, on a machine that stands still.
-  const baseline = await failuresOfOracle(jobFor(oracle, ids, clocksOf(20)))
+  const baseline = await failuresOfOracle(jobFor(oracle, ids, defaultClocks))
   // A recommended check that node:net fails is failed by what is made of it, too.
   const isOfOracle = (fault: string, check: string): boolean => {
     const { caughtBy, alsoCaughtBy } = byName.get(fault)!

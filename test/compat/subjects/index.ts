@@ -39,10 +39,10 @@ function nodeSubjects(): Subject[] {
       makePair: tlsPairs(duplexPairs(oracle.makePair), 'server'),
       knownFailures: {
         'E1-1': "JSStreamSocket is closed with the stream below it: 'close' comes before 'finish'",
-      },
-      racyFailures: {
         'C4-6':
           "JSStreamSocket answers the peer's end by closing: 'finish' after 'close', or queued bytes lost",
+      },
+      racyFailures: {
         'R1-54':
           'JSStreamSocket closes when one direction has ended: the rest of the other one is lost',
       },

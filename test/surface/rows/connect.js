@@ -565,9 +565,7 @@ exports.rows = {
         `:${hex(localPort)} \\w+:${hex(remotePort)} \\w+ \\w+:\\w+ (\\w+):(\\w+)`,
       )
       const [, kind, when] = pattern.exec(require('node:fs').readFileSync('/proc/net/tcp', 'utf8'))
-      return kind === '02'
-        ? `keep-alive after ${10 * Math.ceil(parseInt(when, 16) / 1000)} s`
-        : 'none'
+      return kind === '02' ? `keep-alive after ${Math.ceil(parseInt(when, 16) / 100)} s` : 'none'
     }
     const results = {}
     const byOptions = await t.pair({
